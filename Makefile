@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak mutation conformance browser audit lock clean
+.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak soak-status mutation conformance browser picture audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,13 +58,12 @@ worlds: $(VENV)/dev.done
 	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=500 ACR_CLEANUP_RACES=50 ACR_CLEANUP_EVERY_FAULT=20 \
 	  $(TESTS) -p no:cacheprovider tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_standing_looks.py tests/scenarios/test_faults.py
 
-WORLDS ?= 20000
-soak: SEED := $(or $(SEED),$(shell date +%s))
-soak: $(VENV)/dev.done  ## Test the rule on 20,000 generated worlds, with races and a fault at every call (some hours; SEED=..., WORLDS=...).
-	@echo "$(WORLDS) worlds in batches of 50, from seed $(SEED) on: the results of each batch are printed at the end."
-	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=$(WORLDS) ACR_CLEANUP_RACES=2000 ACR_CLEANUP_EVERY_FAULT=1 \
-	  $(RUN) -m pytest -q -rP -p no:cacheprovider -n `getconf _NPROCESSORS_ONLN` \
-	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_standing_looks.py tests/scenarios/test_faults.py
+# Goes on where the last part ended (build/soak). SEED, WORLDS, RACES, MINUTES: see tests/soak.py.
+soak: $(VENV)/dev.done  ## Test the rule on 20,000 generated worlds, with races and a fault at every call, in parts of an hour.
+	@$(RUN) -m tests.soak
+
+soak-status: $(VENV)/dev.done
+	@$(RUN) -m tests.soak --status
 
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schemas and documentation with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py tests/records/test_schemas.py
@@ -83,14 +82,19 @@ mutation: $(VENV)/further.done  ## Change the code that decides and deletes in t
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 
-conformance: $(VENV)/sdks.done  ## Compare the emulated services of Azure with the models of the vendor's SDKs.
-	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/emulator/test_service_conformance.py
+# docs/emulator.md says what each of them compares. Recordings are required if they are there.
+CONFORMANCE = $(wildcard tests/emulator/test_*conformance.py tests/emulator/*/test_conformance.py tests/emulator/*/test_recordings.py)
+conformance: $(VENV)/sdks.done  ## Compare the emulated Azure with descriptions, recordings, captured answers and the models of the SDKs.
+	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider $(CONFORMANCE)
 
 audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed packages (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin
 
 browser: $(VENV)/further.done  ## Test report.html in the Chromium of the system.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider -m extended tests/reports/test_html_browser.py
+
+picture: $(VENV)/dev.done  ## Make the pictures of README.md from the demo (needs Chromium).
+	@$(RUN) -m tests.picture
 
 bench: $(VENV)/dev.done  ## Measure the claims about speed and size, compared with the plain ways of doing it.
 	@$(RUN) -m tests.bench
@@ -119,7 +123,7 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/ci.lock -o requirements/further.lock
 
 clean:  ## Remove the environment and everything that was generated.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results mutants
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results mutants build
 	rm -rf $(TASK)/node_modules $(TASK)/build $(TASK)/dist
 
 # Debian has a separate package for venv. As root it is installed here; otherwise a message says how.

@@ -14,12 +14,15 @@ if __name__ == "__main__":
 
         entry()
         sys.exit()
-    from acr_cleanup.pipeline import run
+    from acr_cleanup.signals import cancelled_on_signals
 
-    if azure_devops:
-        from acr_cleanup.runtimes.azure_devops import AzureDevOps
+    with cancelled_on_signals():
+        from acr_cleanup.pipeline import run
 
-        sys.exit(run(AzureDevOps()))
-    from acr_cleanup.runtimes.github import GitHub
+        if azure_devops:
+            from acr_cleanup.runtimes.azure_devops import AzureDevOps
 
-    sys.exit(run(GitHub()))
+            sys.exit(run(AzureDevOps()))
+        from acr_cleanup.runtimes.github import GitHub
+
+        sys.exit(run(GitHub()))

@@ -12,9 +12,12 @@ def entry() -> None:
         # takes half a second.
         print(f"acr-cleanup {version()}")  # noqa: T201  a result, on stdout
         return
-    from acr_cleanup.cli import entry as run  # noqa: PLC0415
+    from acr_cleanup.signals import cancelled_on_signals  # noqa: PLC0415
 
-    run()
+    with cancelled_on_signals():
+        from acr_cleanup.cli import entry as run  # noqa: PLC0415
+
+        run()
 
 
 if __name__ == "__main__":

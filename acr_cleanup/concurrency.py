@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.signals import stop_signals
 
 T = TypeVar("T")
 
@@ -67,20 +68,6 @@ async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: floa
     finally:
         stopped.cancel()
         task.cancel()
-
-
-def stop_signals() -> tuple[signal.Signals, ...]:
-    """
-    Return the signals that stop a run: also SIGHUP (a lost terminal, or a runner that ends) and
-    Windows' SIGBREAK.
-
-    An ignored SIGHUP stays ignored: the user started the run with `nohup`.
-    """
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    known = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    return tuple(
-        number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
-    )
 
 
 @dataclass

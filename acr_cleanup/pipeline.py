@@ -16,9 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
-from types import FrameType
 
-from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.errors import ConfigurationError, Problem, unexpected
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown_failures
@@ -29,25 +27,17 @@ from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.pipeline import PipelineRuntime
 from acr_cleanup.settings import OPTIONS, Settings, Way, unknown_inputs
 from acr_cleanup.settings.load import load_settings
-
-
-class Interrupted(BaseException):
-    """A signal arrived before the command installed its own signal handlers."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+from acr_cleanup.signals import Interrupted, ignore_signals, interrupt, stop_signals
 
 
 def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:
     """Run the step that the inputs describe, and return its exit code."""
     signals = stop_signals()
-    handlers = [signal.signal(number, _interrupt) for number in signals]
+    handlers = [signal.signal(number, interrupt) for number in signals]
     try:
-        code = _run_and_report(runtime, environ, signals)
-        # CI systems send a second signal soon after the first: it must not interrupt the report.
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
+        code = _run_and_report(runtime, environ)
+        # A second signal must not interrupt the report.
+        ignore_signals()
         runtime.finish()
         if fault := runtime.end(code):
             runtime.log(Level.ERROR, f"The result could not be reported to the CI system: {fault}")
@@ -58,7 +48,7 @@ def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> in
             signal.signal(number, handler)
 
 
-def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signals: Iterable[signal.Signals]) -> int:
+def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     """Run the step. Report the errors that end it early."""
     try:
         return _run(runtime, environ)
@@ -66,8 +56,7 @@ def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signal
         _report_problems(error, runtime)
         return 2
     except Interrupted as interrupted:
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
         _publish(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
@@ -78,10 +67,6 @@ def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signal
 
 def _dialect(runtime: PipelineRuntime) -> Dialect:
     return PLAIN if runtime.plain_summary else GITHUB
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise Interrupted(number)
 
 
 def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:

@@ -16,6 +16,8 @@ _CREDENTIALS = re.compile(
     r"(?i)(\bbearer\s+|\bbasic\s+|\bclient_secret=)(?=[^\s&]*[0-9]|(?<==))[A-Za-z0-9._~%+/=-]{4,}"
 )
 
+# Text that `plain` does not change: most names of tags and repositories.
+_PLAIN = re.compile(r"[A-Za-z0-9_./@-]*").fullmatch
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
 # Also at the end of the text, because our own words may continue with a colon.
 _COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
@@ -52,6 +54,8 @@ def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     >>> plain("a\\n::add-mask::b ##vso[task.complete]")
     'a : :add-mask: :b # #vso[task.complete]'
     """
+    if len(text) <= limit and _PLAIN(text):
+        return text
     # Long text is cut first, so that a large error page costs no time. Escapes can make it longer
     # again, so it is cut once more at the end.
     shown = _SPACES.sub(" ", text[: limit * 2]).strip()

@@ -6,6 +6,7 @@ be skipped if they are required.
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 from collections.abc import Generator
 
@@ -18,6 +19,8 @@ hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
+# `nohup make test` ignores SIGHUP in every process that it starts; tests send it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Without these variables, tests give the same result in CI and with the login of a user.
 _SCRUBBED = ("ACR_", "ACTIONS_", "ARM_", "AZURE_", "GITHUB_", "INPUT_", "RUNNER_", "SYSTEM_", "BUILD_")

@@ -9,8 +9,9 @@ from functools import partial
 
 import pytest
 
-from acr_cleanup.concurrency import Stop, gather, stop_signals, unless_stopped
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
+from acr_cleanup.signals import stop_signals
 from tests.helpers.in_memory_world import run_in_virtual_time
 
 

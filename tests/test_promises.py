@@ -26,6 +26,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
+from tests.helpers.restore_runs import run_restore
 from tests.helpers.tool_runs import RunResult, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
@@ -102,6 +103,26 @@ def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
     assert (blocker["where"], "cronjobs" in blocker["call"], "403" in blocker["seen"]) == ("production", True, True)
     assert blocker["remedy"]
 
+    shop.cluster.forbidden.clear()
+    assert shop.apply().deleted == {"web:0", "web:1"}
+
+
+def test_1_list_cut_short_or_empty_for_a_reason_is_unread(shop: Shop) -> None:
+    """Empty is not the same as unread."""
+    page = "^/api/v1/pods$"
+    for fault in (
+        Fault(service="kubernetes/aks-prod", path=page, truncate=0.5),
+        Fault(service="kubernetes/aks-prod", path=page, status=500),
+        Fault(service="kubernetes/aks-prod", path=page, reset=True),
+        Fault(service="arm", path="managedClusters/aks-prod", status=404),
+    ):
+        shop.world.faults[:] = [fault]
+        ran = shop.apply()
+        assert (ran.code, shop.tags, fault.hits > 0) == (3, {"0", "1", "2"}, True), ran.out
+        assert all(blocker["where"] == "production" and blocker["remedy"] for blocker in ran.blockers)
+    shop.world.faults.clear()
+    assert shop.apply().deleted == {"web:0", "web:1"}
+
 
 def test_2_used_means_used(shop: Shop) -> None:
     """By tag or digest, spec or status, in suspended workloads, and for a rollback."""
@@ -119,6 +140,34 @@ def test_2_used_means_used(shop: Shop) -> None:
     ran = shop.apply()
 
     assert (ran.code, shop.tags) == (0, {"2", *used})
+
+
+def test_2_what_services_use_is_used(shop: Shop) -> None:
+    """Also what one click would activate again."""
+    for tag in ("app", "old-revision", "stopped"):
+        shop.push(tag)
+    services = shop.world.services
+    app = services.container_app("shop", f"{HOST}/web:app")
+    services.revision(app, "shop--0", f"{HOST}/web:old-revision", active=False)
+    services.container_group("month-end", f"{HOST}/web:stopped", state="Stopped")
+    assert shop.apply().deleted == {"web:0", "web:1"}
+    assert shop.apply(services="off").deleted == {"web:app", "web:old-revision", "web:stopped"}
+
+
+def test_2_mentioned_means_kept(shop: Shop) -> None:
+    """Any object that names a repository and one of its tags keeps the tag, however it writes them."""
+    for tag in ("3.1", "3.2", "3.3", "3.4"):
+        shop.push(tag)
+    objects = (
+        build.configmap("shop", "values", {"values.yaml": f"image:\n  repository: {HOST}/web\n  tag: '3.1'\n"}),
+        build.custom_object(
+            "contoso.example/v1", "Widget", "shop", "split", {"registry": HOST, "name": "web", "version": "3.2"}
+        ),
+        build.configmap("shop", "script", {"run.sh": f"docker pull {HOST}/web:3.3 && echo done"}),
+    )
+    shop.cluster.add(*objects)
+    ran = shop.apply()
+    assert (ran.code, shop.tags) == (0, {"2", "3.1", "3.2", "3.3"})
 
 
 def test_3_graphs_stay_whole(shop: Shop) -> None:
@@ -302,8 +351,12 @@ def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
     manifests = {outcome["digest"]: outcome["outcome"] for outcome in ran.report["outcomes"] if not outcome["tag"]}
     assert {digest for digest, outcome in manifests.items() if outcome == "deleted"} == deleted
     assert ran.report["counts"]["deleted_manifests"] == len(deleted)
-    entries = read_journal(shop.folder / "report" / "journal.jsonl").deletions
+    journal = shop.folder / "report" / "journal.jsonl"
+    entries = read_journal(journal).deletions
     assert {entry.digest for entry in entries if entry.document is not None} == deleted
+
+    assert run_restore(shop.world, shop.folder, journal).code == 0
+    assert shop.manifests == before
 
 
 def test_12_evidence_only_adds_up(shop: Shop) -> None:
@@ -315,3 +368,33 @@ def test_12_evidence_only_adds_up(shop: Shop) -> None:
     logs.write("Push", now - OLD, "web", "0")
     assert shop.apply(**{"pulled-within": "60d"}).deleted == {"web:1"}
     assert shop.apply().deleted == {"web:0"}
+
+
+def test_12_unread_source_that_was_asked_for_refuses(shop: Shop) -> None:
+    """Each further source keeps more, and blocks if it cannot be read. Without it, the tag goes."""
+    shop.push("3")
+    shop.world.services.container_app("shop", f"{HOST}/web:3")
+    ledger = shop.folder / "ledger.json"
+    sources: dict[str, dict[str, str]] = {
+        "services": {"services": "container-apps"},
+        "ledger": {"services": "off", "ledger": str(ledger), "used-within": "14d"},
+    }
+    shop.cluster.add(build.pod("batch", "nightly", [f"{HOST}/web:1"]))
+    shop.plan(**sources["ledger"])
+    shop.cluster.remove("pods", "batch", "nightly")
+    assert shop.plan(services="off").planned == {"web:0", "web:1", "web:3"}
+    assert shop.plan(**sources["services"]).planned == {"web:0", "web:1"}
+    assert shop.plan(**sources["ledger"]).planned == {"web:0", "web:3"}
+
+    shop.world.faults.append(Fault(service="arm", path="Microsoft.App/containerApps", status=403))
+    ledger.write_text("{", encoding="utf-8")
+    for options in sources.values():
+        ran = shop.apply(**options)
+        assert (ran.code, shop.tags) == (3, {"0", "1", "2", "3"}), ran.out
+        assert ran.blockers
+    assert shop.apply(services="off").deleted == {"web:0", "web:1", "web:3"}
+
+
+def test_12_keep_list_only_keeps(shop: Shop) -> None:
+    assert shop.plan(keep=f"{HOST}/web:1").planned == {"web:0"}
+    assert shop.plan().planned == {"web:0", "web:1"}

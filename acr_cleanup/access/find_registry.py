@@ -7,30 +7,23 @@ from collections.abc import Callable, Iterable
 from acr_cleanup.access import roles
 from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource
+from acr_cleanup.access.registry_place import RegistryPlace
 
 _VERSION = "2025-11-01"
 """The first stable version that returns `roleAssignmentMode`."""
 
 
 async def find_registry(
-    requests_of: Callable[[str], Requests],
-    login_server: str,
-    subscription: str | None,
-    group: str | None,
-    subscriptions: Iterable[str] = (),
+    requests_of: Callable[[str], Requests], place: RegistryPlace, subscriptions: Iterable[str] = ()
 ) -> Resource | None:
     """
     Return the registry; None if Azure shows none with this login server. Raises `ReadFailure`.
 
-    subscription, group: where it is, if that is known.
-    subscriptions: where to look if `subscription` is not known.
-
-    Its name may differ from the first part of its host.
+    subscriptions: where to look if `place` does not name the subscription.
     """
-    within = f"/resourceGroups/{group}" if subscription and group else ""
-    for name in dict.fromkeys(each.lower() for each in ((subscription,) if subscription else subscriptions)):
-        path = f"/subscriptions/{name}{within}/providers/{roles.REGISTRIES}"
+    for name in dict.fromkeys(id_.lower() for id_ in ((place.subscription,) if place.subscription else subscriptions)):
+        path = place.list_path or f"/subscriptions/{name}/providers/{roles.REGISTRIES}"
         for resource in await requests_of(name).list(path, _VERSION):
-            if str(first(resource.body, "properties.loginServer")).lower() == login_server.lower():
+            if place.is_shown_as(first(resource.body, "properties.loginServer")):
                 return resource
     return None

@@ -141,7 +141,13 @@ def _request(
 
 
 async def _answer(client: ContainerServiceClient, request: HttpRequest) -> AsyncHttpResponse:
-    response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+    response = await client.send_request(
+        request,
+        connection_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        # The only POST is a query. Without this, a lost answer to it is not tried again.
+        retry_on_methods=("GET", "POST"),
+    )
     response.raise_for_status()
     return response
 

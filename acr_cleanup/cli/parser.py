@@ -144,6 +144,8 @@ def _add_explain(command: UsageParser) -> None:
     _add_config(command)
     report = "answer from the report.json of a run; read no cluster or registry"
     command.add_argument("--report", metavar="FILE", type=Path, help=report)
+    text = "how the answer is printed (default: text)"
+    command.add_argument("--format", choices=("text", "json"), default="text", help=text)
 
 
 def _add_permissions(command: UsageParser) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.target import ClusterTarget
-from acr_cleanup.commands.connections import REFUSED, open_azure, open_registry
+from acr_cleanup.commands.connections import REFUSED, configured_clusters, open_azure, open_registry
 from acr_cleanup.commands.names import or_names_file, read_names_file
-from acr_cleanup.commands.run import configured_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import SERVICES, ClusterScan, Outside
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected

@@ -20,12 +20,12 @@ from pathlib import Path
 from rich.console import Console
 
 import acr_cleanup
-from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.emulator.company import NIGHTLY, PULLED, contoso, last_week
 from acr_cleanup.emulator.server import Emulator
 from acr_cleanup.records.ledger_file import read_ledger, write_ledger
 from acr_cleanup.records.report import read_report
 from acr_cleanup.reports import words
+from acr_cleanup.signals import stop_signals
 
 # Variables that could lead the tool to the real Azure, or change how it reaches the emulator.
 _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENTITY_", "MSI_")

@@ -109,20 +109,18 @@ class _Registry(msgspec.Struct):
 
 async def registry_mode(settings: Settings, azure: Azure) -> Mode:
     """Ask Azure how the registry checks rights. Anything that prevents an answer is `UNKNOWN`."""
-    subscription, group = settings.registry_subscription_id, settings.registry_resource_group
-    if not (subscription and group):
+    place = settings.registry_place
+    if not place.list_path:
         return Mode.UNKNOWN
-    path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     try:
         async with open_manager(azure) as manager:
-            client = await manager.client(subscription)
-            registries = msgspec.convert(await list_resources(client, path, API_VERSION), list[_Registry])
+            client = await manager.client(place.subscription or "")
+            registries = msgspec.convert(await list_resources(client, place.list_path, API_VERSION), list[_Registry])
     except Exception:  # the rights are printed anyway, for both modes
         log.debug("reading the mode of the registry", exc_info=True)
         return Mode.UNKNOWN
-    wanted = settings.registry.login_server.lower()
     for registry in registries:
-        if registry.properties.login_server.lower() == wanted and registry.properties.role_assignment_mode:
+        if place.is_shown_as(registry.properties.login_server) and registry.properties.role_assignment_mode:
             abac = registry.properties.role_assignment_mode.lower() == "abacrepositorypermissions"
             return Mode.ABAC if abac else Mode.PLAIN
     return Mode.UNKNOWN

@@ -11,18 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
 from acr_cleanup.commands.connections import REFUSED, open_azure
-from acr_cleanup.concurrency import gather
+from acr_cleanup.commands.restore_items import RestoreItem, items_of, waves
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
-from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError
@@ -31,7 +30,6 @@ from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_j
 from acr_cleanup.registry.acr import AcrRegistry, open_registry
 from acr_cleanup.registry.restoring import PartMissing, Restorer
 from acr_cleanup.registry.tokens import RESTORING
-from acr_cleanup.registry.wire import Document
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
@@ -39,6 +37,9 @@ from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE
 
 NO_BACKUP = "the journal has no backup of its content"
 NO_MANIFEST = "its content was not kept (set backup: true, or enable soft delete in the registry)"
+CUT_SHORT = "the restore was stopped before the registry answered: it may be restored"
+GRACE_AFTER_STOP = 5.0
+"""Seconds that a started item may take after a signal. CI systems leave little more."""
 
 log = logging.getLogger("acr_cleanup")
 
@@ -65,6 +66,7 @@ async def restore(
     Restore the deletions of a journal, report the results, and return the exit code.
 
     `path`: the file of the journal. `dry_run`: only report what can be restored.
+    After a signal, no further item is started, and the results so far are reported.
     Raises `ConfigurationError` if the journal belongs to another registry than the settings.
     """
     configured = settings.registry
@@ -72,23 +74,37 @@ async def restore(
         message = f"The journal is for {journal.registry}, but the configuration is for {configured.login_server}."
         remedy = f"Use the configuration of {journal.registry}."
         raise ConfigurationError((Problem(str(path), message, remedy),))
-    try:
-        results: list[Restored] = []
-        if journal.deletions:
-            async with open_edge() if open_edge else _connect(settings, environ, runtime) as registry:
-                results = await restore_all(journal.deletions, registry, runtime, settings.concurrency, dry_run=dry_run)
-    except AcrCleanupError as error:
-        log.debug("restore failed", exc_info=True)
-        runtime.log(Level.ERROR, f"Nothing was restored: {error}")
+    stop = Stop()
+    # Signals are handled until the end: a second one must not interrupt the report.
+    with stop.on_signals():
+        try:
+            results: list[Restored] = []
+            if journal.deletions:
+                async with open_edge() if open_edge else _connect(settings, environ, runtime) as registry:
+                    results = await restore_all(
+                        journal.deletions, registry, runtime, settings.concurrency, stop=stop.event, dry_run=dry_run
+                    )
+        except AcrCleanupError as error:
+            log.debug("restore failed", exc_info=True)
+            runtime.log(Level.ERROR, f"Nothing was restored: {error}")
+            runtime.finish()
+            return REFUSED
+        report = RestorationReport(
+            str(path),
+            journal.registry,
+            journal.started_at,
+            tuple(results),
+            journal.faults,
+            journal.torn,
+            dry_run,
+            stopped=stop.event.is_set(),
+        )
+        runtime.show(report)
+        for warning in report.warnings:
+            runtime.log(Level.WARNING, warning)
         runtime.finish()
-        return REFUSED
-    report = RestorationReport(
-        str(path), journal.registry, journal.started_at, tuple(results), journal.faults, journal.torn, dry_run
-    )
-    runtime.show(report)
-    for warning in report.warnings:
-        runtime.log(Level.WARNING, warning)
-    runtime.finish()
+    if report.stopped:
+        return 128 + stop.received
     return 0 if report.complete else 1
 
 
@@ -109,13 +125,19 @@ async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runt
 
 
 async def restore_all(
-    deletions: Iterable[Deletion], registry: AcrRegistry, runtime: Runtime, concurrency: int, *, dry_run: bool
+    deletions: Iterable[Deletion],
+    registry: AcrRegistry,
+    runtime: Runtime,
+    concurrency: int,
+    *,
+    stop: asyncio.Event,
+    dry_run: bool,
 ) -> list[Restored]:
     """
     Restore these deletions, several repositories at a time.
 
-    `concurrency`: how many manifests of a repository to restore at the same time. Raises
-    `AcrCleanupError` if the registry cannot be used at all.
+    `concurrency`: how many manifests of a repository to restore at the same time. `stop`: once set,
+    no further item is started.
     """
     by_repository: defaultdict[str, list[Deletion]] = defaultdict(list)
     for deletion in deletions:
@@ -125,7 +147,7 @@ async def restore_all(
 
     async def restore_repository(name: str) -> list[Restored]:
         nonlocal done
-        job = _Repository(name, _items(by_repository[name]), registry, concurrency, dry_run)
+        job = _Repository(name, items_of(by_repository[name]), registry, concurrency, stop, dry_run)
         await job.run()
         done += 1
         runtime.progress("repositories", done, len(by_repository), name)
@@ -136,60 +158,8 @@ async def restore_all(
     return list(chain.from_iterable(await gather(jobs, limit=REPOSITORIES_AT_ONCE)))
 
 
-@dataclass(slots=True)
-class _Item:
-    """All deletions of one digest in a repository."""
-
-    digest: Digest
-    manifest_deleted: bool = False
-    tags: list[str] = field(default_factory=list)
-    """Tags to restore."""
-    locks: list[Lock] = field(default_factory=list)
-    """Locks to restore."""
-    deleted_before: set[Digest] = field(default_factory=set)
-    """Manifests that were deleted before this one; they are restored after it."""
-    document: Document | None = None
-
-
-def _items(deletions: Iterable[Deletion]) -> list[_Item]:
-    items: dict[Digest, _Item] = {}
-    for deletion in deletions:
-        if deletion.outcome is OutcomeKind.GONE:
-            # Another client deleted it, so this run has nothing to restore.
-            continue
-        item = items.setdefault(deletion.digest, _Item(deletion.digest))
-        item.locks += deletion.locks
-        if deletion.outcome in {None, OutcomeKind.DELETED, OutcomeKind.FAILED}:
-            # A deletion that failed or has no outcome may have happened: the registry is asked.
-            item.manifest_deleted = item.manifest_deleted or deletion.deletes_manifest
-            item.tags += deletion.tags
-            item.deleted_before.update(deletion.after)
-        if deletion.document is not None:
-            item.document = Document(deletion.document, deletion.media_type)
-    return list(items.values())
-
-
-def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
-    """
-    Yield items that can be restored at the same time, in the reverse order of the deletion.
-
-    Children come before their index, and a subject before its referrers.
-    """
-    by_digest = {item.digest: item for item in items}
-    order: TopologicalSorter[Digest] = TopologicalSorter({item.digest: () for item in items})
-    for item in items:
-        for earlier in item.deleted_before & by_digest.keys():
-            order.add(earlier, item.digest)
-    try:
-        order.prepare()
-    except CycleError:
-        # Only an edited journal has a cycle. Restore one by one, from its end.
-        yield from ([item] for item in reversed(items))
-        return
-    while order.is_active():
-        ready = order.get_ready()
-        yield [by_digest[digest] for digest in ready]
-        order.done(*ready)
+def _detail(error: Exception) -> str:
+    return str(error) if isinstance(error, AcrCleanupError) else f"unexpected: {type(error).__name__}: {error}"
 
 
 @dataclass
@@ -197,9 +167,10 @@ class _Repository:
     """Restores the items of one repository."""
 
     name: str
-    items: Sequence[_Item]
+    items: Sequence[RestoreItem]
     registry: AcrRegistry
     concurrency: int
+    stop: asyncio.Event
     dry_run: bool
     results: list[Restored] = field(default_factory=list)
     inventory: RepositoryInventory = field(init=False)
@@ -213,17 +184,25 @@ class _Repository:
         return Restorer(self.registry.requests)
 
     async def run(self) -> None:
+        """Restore all items. Failures become results."""
         try:
-            self.inventory = await self.registry.list_repository(self.name)
-            if any(item.digest not in self.inventory.manifests for item in self.items):
-                await self._read_soft_delete()
-        except AcrCleanupError as error:
+            await unless_stopped(self._read(), self.stop)
+        except asyncio.CancelledError:
+            if not self.stop.is_set():
+                raise
+        except Exception as error:  # the results of the other repositories must not be lost
+            log.debug("reading %s", self.name, exc_info=True)
             for item in self.items:
-                self._add_results(item, RestoreOutcome.FAILED, str(error))
+                self._add_results(item, RestoreOutcome.FAILED, _detail(error))
             return
-        for wave in _waves(self.items):
-            await gather([partial(self._restore, item) for item in wave], limit=self.concurrency)
+        for wave in waves(self.items):
+            await gather([partial(self._restore_in_time, item) for item in wave], limit=self.concurrency)
         self.results.sort(key=lambda result: (result.tag or "", result.digest))
+
+    async def _read(self) -> None:
+        self.inventory = await self.registry.list_repository(self.name)
+        if any(item.digest not in self.inventory.manifests for item in self.items):
+            await self._read_soft_delete()
 
     async def _read_soft_delete(self) -> None:
         try:
@@ -232,24 +211,39 @@ class _Repository:
             # The backup in the journal may be enough.
             self.soft_delete_error = f"; soft delete could not be read: {error}"
 
-    async def _restore(self, item: _Item) -> None:
+    async def _restore_in_time(self, item: RestoreItem) -> None:
+        """Restore an item, unless the restore is stopped: a started item is finished within the grace."""
+        if self.stop.is_set():
+            self._add_results(item, RestoreOutcome.NOT_ATTEMPTED, "the restore was stopped")
+            return
         try:
-            if not await self._restore_manifest(item):
-                return
-            for tag in item.tags:
-                await self._restore_tag(item, tag)
-            for lock in item.locks:
-                await self._restore_lock(item, lock)
+            await unless_stopped(self._restore(item), self.stop, grace=GRACE_AFTER_STOP)
         except asyncio.CancelledError:
-            raise
+            if not self.stop.is_set():
+                raise
+            self._add_failure(item, CUT_SHORT)
         except Exception as error:  # a failed item must not stop the others, even on an unexpected exception
             log.debug("restoring %s of %s", item.digest, self.name, exc_info=True)
-            known = isinstance(error, AcrCleanupError)
-            detail = str(error) if known else f"unexpected: {type(error).__name__}: {error}"
-            reported = {result.tag for result in self.results if result.digest == item.digest}
-            self._add_results(item, RestoreOutcome.FAILED, detail, without=reported)
+            self._add_failure(item, _detail(error))
 
-    async def _restore_manifest(self, item: _Item) -> bool:
+    def _add_failure(self, item: RestoreItem, detail: str) -> None:
+        """Add this failure for the tags, the manifest and the locks of an item that have no result."""
+        reported = {result.tag for result in self.results if result.digest == item.digest}
+        self._add_results(item, RestoreOutcome.FAILED, detail, without=reported)
+        for lock in item.locks:
+            if lock.tag in reported and not self._is_locked(item, lock):
+                self._add_lost_lock(item, lock, detail)
+
+    async def _restore(self, item: RestoreItem) -> None:
+        if not await self._restore_manifest(item):
+            return
+        for tag in item.tags:
+            await self._restore_tag(item, tag)
+        while item.locks:
+            await self._restore_lock(item, item.locks[0])
+            del item.locks[0]
+
+    async def _restore_manifest(self, item: RestoreItem) -> bool:
         """Restore the manifest if it is missing; return False if it still is."""
         if item.digest in self.inventory.manifests or not (item.manifest_deleted or item.tags):
             if item.manifest_deleted:
@@ -265,7 +259,7 @@ class _Repository:
         self._add_result(item, None, outcome, detail)
         return True
 
-    async def _restore_content(self, item: _Item) -> tuple[RestoreOutcome, str]:
+    async def _restore_content(self, item: RestoreItem) -> tuple[RestoreOutcome, str]:
         """Try soft delete, then the backup. Raises `RegistryError`."""
         if item.digest in self.soft_deleted:
             if self.dry_run:
@@ -284,7 +278,7 @@ class _Repository:
             return RestoreOutcome.FAILED, f"{NO_BACKUP}{self.soft_delete_error}"
         return RestoreOutcome.LOST, NO_MANIFEST
 
-    async def _restore_tag(self, item: _Item, tag: str) -> None:
+    async def _restore_tag(self, item: RestoreItem, tag: str) -> None:
         existing = next((listed for listed in self.inventory.tags if listed.name == tag), None)
         if existing is not None and existing.digest == item.digest:
             self._add_result(item, tag, RestoreOutcome.THERE)
@@ -302,7 +296,7 @@ class _Repository:
             await self.restorer.push_document(self.name, item.digest, document, tag)
             self._add_result(item, tag, RestoreOutcome.RESTORED)
 
-    async def _restore_lock(self, item: _Item, lock: Lock) -> None:
+    async def _restore_lock(self, item: RestoreItem, lock: Lock) -> None:
         """Restore the lock of a restored item, or of one that a killed run left unlocked."""
         if self.dry_run or self._is_locked(item, lock):
             return
@@ -315,26 +309,27 @@ class _Repository:
         try:
             await self.registry.lock(self.name, item.digest, lock)
         except AcrCleanupError as error:
-            # It is back, but unlocked: the result must not say that all is well.
-            self.results[:] = [
-                result for result in self.results if (result.digest, result.tag) != (item.digest, lock.tag)
-            ]
-            detail = f"it is in the registry, but could not be locked again: {error}"
-            self._add_result(item, lock.tag, RestoreOutcome.FAILED, detail)
+            self._add_lost_lock(item, lock, str(error))
 
-    def _is_locked(self, item: _Item, lock: Lock) -> bool:
+    def _add_lost_lock(self, item: RestoreItem, lock: Lock, why: str) -> None:
+        # It is back, but unlocked: the result must not say that all is well.
+        self.results[:] = [result for result in self.results if (result.digest, result.tag) != (item.digest, lock.tag)]
+        detail = f"it is in the registry, but could not be locked again: {why}"
+        self._add_result(item, lock.tag, RestoreOutcome.FAILED, detail)
+
+    def _is_locked(self, item: RestoreItem, lock: Lock) -> bool:
         if lock.tag is None:
             manifest = self.inventory.manifests.get(item.digest)
             return manifest is not None and manifest.lock == lock
         tags = self.inventory.tags_of.get(item.digest, ())
         return any(tag.name == lock.tag and tag.lock == lock for tag in tags)
 
-    def _add_result(self, item: _Item, tag: str | None, outcome: RestoreOutcome, detail: str = "") -> None:
+    def _add_result(self, item: RestoreItem, tag: str | None, outcome: RestoreOutcome, detail: str = "") -> None:
         self.results.append(Restored(self.name, item.digest, tag, outcome, detail))
 
     def _add_results(
         self,
-        item: _Item,
+        item: RestoreItem,
         outcome: RestoreOutcome,
         detail: str,
         *,
@@ -342,12 +337,12 @@ class _Repository:
         without: Iterable[str | None] = (),
     ) -> None:
         """
-        Add the same result for all tags of an item.
+        Add the same result for all tags of an item, and for what it has to lock.
 
         Also for the manifest if it was deleted, or if `manifest` is set. `without`: tags, or None
         for the manifest, that have a result already.
         """
         names: list[str | None] = [None] if item.manifest_deleted or manifest else []
-        for tag in (*names, *item.tags):
+        for tag in dict.fromkeys((*names, *item.tags, *(lock.tag for lock in item.locks))):
             if tag not in without:
                 self._add_result(item, tag, outcome, detail)

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.ignored_kinds import ignored_kinds
-from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.commands.connections import REFUSED, open_azure, open_registry
+from acr_cleanup.commands.connections import REFUSED, Connections, connect
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.pulls import PULL_LOG
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, unexpected
@@ -36,43 +32,14 @@ from acr_cleanup.reports.policy_words import finding_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import CacheRules
-from acr_cleanup.stages.connect import log_in
 from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan, relaxed_gc
 from acr_cleanup.stages.publish import publish
-from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
-from acr_cleanup.stages.read_repository import never
-from acr_cleanup.stages.registry_port import Registry
-from acr_cleanup.stages.soft_delete import RegistryPolicies
+from acr_cleanup.stages.read import read_usage
 from acr_cleanup.stages.verify import Witness, verify
 
 log = logging.getLogger("acr_cleanup")
-
-
-async def _unknown() -> Undo:
-    return Undo()
-
-
-async def _done() -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class Connections:
-    """Everything outside this process that a run reads or changes."""
-
-    registry: Registry
-    sources: UsageSources
-    read_soft_delete: Callable[[], Awaitable[Undo]] = _unknown
-    """Asks Azure whether deleted manifests can be restored."""
-    untagged_expire: Callable[[], Awaitable[bool]] = never
-    """Asks Azure whether a policy of the registry may delete manifests without a tag."""
-    log_in: Callable[[], Awaitable[None]] = _done
-    """Asks for every token that the run will need."""
-    bodies: BodyMemory = field(default_factory=BodyMemory)
-    """What the client of the registry knows of manifests."""
 
 
 async def run(
@@ -117,78 +84,17 @@ async def run(
     return exit_code(result, settings.fail_on) or int(not published)
 
 
-@asynccontextmanager
-async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, str]) -> AsyncIterator[Connections]:
-    """Open the login, the registry and the clusters of these settings."""
-    bodies = BodyMemory()
-    async with (
-        open_azure(settings, runtime, environ) as azure,
-        open_registry(azure, settings, include_locked=settings.policy.include_locked, bodies=bodies) as registry,
-    ):
-        policies = RegistryPolicies(
-            azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group
-        )
-        yield Connections(
-            registry,
-            configured_clusters(azure, settings),
-            partial(policies.can_restore, backup=settings.backup),
-            policies.untagged_expire,
-            partial(log_in, azure, token_scopes(settings)),
-            bodies,
-        )
-
-
-def token_scopes(settings: Settings) -> dict[str, str]:
-    """Return the scopes of all tokens that these settings need, and what they are for."""
-    azure = settings.services - {"auto"} or settings.subscriptions or settings.registry_subscription_id
-    scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
-    if azure or any(target.in_azure for target in settings.clusters):
-        scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
-    if settings.pull_window and Waiver(SERVICES, PULL_LOG) not in settings.waive:
-        scopes[f"{settings.cloud.log_analytics}/.default"] = "Log Analytics"
-    for target in settings.clusters:
-        for scope in target.token_scopes():
-            scopes.setdefault(scope, f"the API server of {target.key}")
-    return scopes
-
-
-def service_choice(settings: Settings) -> ServiceChoice:
-    """Return which services of Azure these settings read."""
-    return ServiceChoice(
-        settings.services,
-        required=settings.require_all_services,
-        registry_subscription=settings.registry_subscription_id,
-        registry_group=settings.registry_resource_group,
-        revisions=settings.container_app_revisions,
-        site_snapshots=settings.app_service_snapshots,
-        concurrency=settings.concurrency,
-    )
-
-
-def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
-    """Return the clusters of these settings."""
-    return ConfiguredClusters(
-        azure,
-        settings.registry,
-        settings.clusters,
-        settings.helm_history,
-        (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
-        dict(settings.mirrors),
-        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
-        ignored_kinds(settings.ignore_kinds),
-        settings.subscriptions,
-        unlisted_block=settings.require_all_clusters,
-        services=service_choice(settings),
-        pulled_within=settings.pull_window,
-        ignore_pulls_by=settings.ignore_pulls_by,
-        shows_addresses=settings.log_level == "debug",
-    )
-
-
 @dataclass
 class _Run:
-    """The state of a run. If the run ends early, its result is made from this state."""
+    """A run and what it has done so far. If it ends early, its result is made from this."""
 
+    settings: Settings
+    runtime: Runtime
+    stop: asyncio.Event
+    clock: Callable[[], datetime]
+    dry_run: bool
+    reviewed: ReviewedPlan | None
+    started: datetime
     plan: Plan
     names: frozenset[str] | None = None
     """The names of the registry's repositories; None if they cannot be listed."""
@@ -205,6 +111,120 @@ class _Run:
     def blockers(self) -> tuple[Blocker, ...]:
         return self.errors or self.applied.blockers or self.plan.blockers
 
+    async def read(self, connections: Connections) -> UsageIndex:
+        """Log in, and read the names of the repositories and every use."""
+        await unless_stopped(connections.log_in(), self.stop)
+        self.names = await unless_stopped(read_repository_names(connections.registry, self.runtime), self.stop)
+        return await unless_stopped(self._read_usage(connections, registry=self.settings.registry), self.stop)
+
+    async def _read_usage(self, connections: Connections, **options: Any) -> UsageIndex:
+        usage = await read_usage(connections.sources, self.names, self.runtime.progress, self.clock, **options)
+        return self.ledger.attach(usage) if self.ledger is not None else usage
+
+    def open_ledger(self, connections: Connections) -> LedgerKeeper:
+        """Read the ledger, before anything else: a damaged one is a blocker."""
+        settings = self.settings
+        self.ledger = LedgerKeeper(
+            settings.ledger,
+            settings.registry.login_server,
+            settings.policy,
+            self.started,
+            connections.bodies,
+            connections.registry.now,
+        )
+        self.ledger.open()
+        return self.ledger
+
+    async def decide(self, connections: Connections, usage: UsageIndex, ledger: LedgerKeeper) -> None:
+        """Make the plan, and find what refuses it."""
+        settings, reviewed = self.settings, self.reviewed
+        planning = make_plan(
+            connections.registry,
+            settings.registry.login_server,
+            usage,
+            settings.policy,
+            self.runtime.progress,
+            self.clock,
+            backup=settings.backup,
+            exact_sizes=settings.exact_sizes,
+            untagged_expire=connections.untagged_expire,
+            catalog=self.names,
+            reviewed=reviewed.repositories if reviewed is not None else None,
+            on_decided=ledger.look,
+        )
+        self.plan = await unless_stopped(planning, self.stop)
+        self.planned = True
+        self.refusals = tuple(map(refusal_text, self.plan.obstacles(settings.limits).refusals))
+        if read := self.plan.read_for_sizes:
+            self.runtime.log(Level.INFO, f"Exact sizes: read {read:,} manifests, with one request each.")
+        if self.plan.has_changes:
+            self.undo = await unless_stopped(connections.read_soft_delete(), self.stop)
+            if self.undo.text and not self.undo.final:
+                self.runtime.log(Level.INFO, self.undo.text)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the plan is to be applied now."""
+        return self.plan.has_changes and not (self.dry_run or self.plan.obstacles(self.settings.limits))
+
+    async def delete(self, connections: Connections) -> None:
+        """Apply the plan, then verify that every image in use can still be pulled."""
+        plan, settings, registry, witness = self.plan, self.settings, connections.registry, Witness()
+        # If the journal cannot be opened, this raises, and nothing has been deleted.
+        with open_journal(settings.report_dir, plan, self.clock(), _parameters(settings)) as journal:
+            applied = await apply(
+                plan,
+                registry,
+                partial(self._read_usage, connections, planned=True),
+                stop=self.stop,
+                concurrency=settings.concurrency,
+                report=_count_tags(plan, self.runtime.progress),
+                journal=journal,
+                backup=settings.backup,
+                untagged_expire=connections.untagged_expire,
+                on_inventory=witness.look,
+            )
+            self.applied = applied
+            if not settings.verify:
+                return
+            self.runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+            self.proof = await verify(plan, witness, applied.outcomes, registry, self.stop)
+            taken = outcomes_of_taken(self.proof)
+            journal.add_taken(taken)
+        self.applied = replace(applied, outcomes=(*applied.outcomes, *taken))
+
+    def result(self) -> Result:
+        """Close the ledger, and return the result of what was done."""
+        plan, ledger = self.plan, self.ledger
+        kept = ledger is None or ledger.close(plan if self.planned else None, self.clock(), self.names)
+        outcomes, cancelled = self.applied.outcomes, self.stop.is_set()
+        return Result(
+            plan=plan,
+            verdict=verdict_of(
+                plan, outcomes, self.blockers, self.refusals, self.proof, dry_run=self.dry_run, cancelled=cancelled
+            ),
+            dry_run=self.dry_run,
+            started_at=self.started,
+            finished_at=self.clock(),
+            outcomes=outcomes,
+            blockers=self.blockers,
+            refusals=self.refusals,
+            warnings=(
+                *self.applied.warnings,
+                *self.undo.warnings,
+                *plan.usage.warnings,
+                *map(finding_text, plan.findings),
+                *(ledger.warnings if ledger is not None else ()),
+                *(warning_text(warning) for tally in plan.tallies for warning in tally.warnings),
+            ),
+            undo=self.undo.text,
+            final=self.undo.final,
+            applied_plan=self.reviewed.named if self.reviewed is not None else None,
+            proof=self.proof,
+            ledger=ledger.described if ledger is not None else "",
+            incomplete=not kept,
+        )
+
 
 async def clean(
     settings: Settings,
@@ -217,53 +237,21 @@ async def clean(
     reviewed: ReviewedPlan | None = None,
 ) -> Result:
     """Read, plan, apply and verify. An error that ends the run early is a blocker of the result."""
-    started = clock()
-    host = settings.registry.login_server
-    run = _Run(Plan(host, settings.policy, started, UsageIndex.of((), started)))
+    started, host = clock(), settings.registry.login_server
+    nothing = Plan(host, settings.policy, started, UsageIndex.of((), started))
+    run = _Run(settings, runtime, stop, clock, dry_run, reviewed, started, nothing)
     if reviewed is not None and (reasons := _doubts(reviewed, settings, started)):
         # Checked before anything is read: with these doubts, the plan must not be applied.
         return Result(
-            run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=reasons, applied_plan=reviewed.named
+            nothing, Verdict.REFUSED, dry_run, started, clock(), refusals=reasons, applied_plan=reviewed.named
         )
     try:
         async with open_connections() as connections:
-            registry, sources = connections.registry, connections.sources
-            ledger = run.ledger = LedgerKeeper(
-                settings.ledger, host, settings.policy, started, connections.bodies, registry.now
-            )
-            ledger.open()
-            await unless_stopped(connections.log_in(), stop)
-            run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            reading = read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry)
-            usage = ledger.attach(await unless_stopped(reading, stop))
-            run.plan = await unless_stopped(
-                make_plan(
-                    registry,
-                    host,
-                    usage,
-                    settings.policy,
-                    runtime.progress,
-                    clock,
-                    backup=settings.backup,
-                    exact_sizes=settings.exact_sizes,
-                    untagged_expire=connections.untagged_expire,
-                    catalog=run.names,
-                    reviewed=reviewed.repositories if reviewed is not None else None,
-                    on_decided=ledger.look,
-                ),
-                stop,
-            )
-            run.planned = True
-            obstacles = run.plan.obstacles(settings.limits)
-            run.refusals = tuple(map(refusal_text, obstacles.refusals))
-            if read := run.plan.read_for_sizes:
-                runtime.log(Level.INFO, f"Exact sizes: read {read:,} manifests, with one request each.")
-            if run.plan.has_changes:
-                run.undo = await unless_stopped(connections.read_soft_delete(), stop)
-                if run.undo.text and not run.undo.final:
-                    runtime.log(Level.INFO, run.undo.text)
-                if not (dry_run or obstacles):
-                    run.applied, run.proof = await _delete(run, connections, settings, runtime, stop, clock)
+            ledger = run.open_ledger(connections)
+            usage = await run.read(connections)
+            await run.decide(connections, usage, ledger)
+            if run.deletes:
+                await run.delete(connections)
     except AcrCleanupError as error:
         log.debug("the run ended early", exc_info=True)
         run.errors = (Blocker(error.where or host, "", error.seen, error.remedy),)
@@ -273,77 +261,7 @@ async def clean(
     except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
-    kept = run.ledger is None or run.ledger.close(run.plan if run.planned else None, clock(), run.names)
-    return Result(
-        plan=run.plan,
-        verdict=verdict_of(
-            run.plan,
-            run.applied.outcomes,
-            run.blockers,
-            run.refusals,
-            run.proof,
-            dry_run=dry_run,
-            cancelled=stop.is_set(),
-        ),
-        dry_run=dry_run,
-        started_at=started,
-        finished_at=clock(),
-        outcomes=run.applied.outcomes,
-        blockers=run.blockers,
-        refusals=run.refusals,
-        warnings=(
-            *run.applied.warnings,
-            *run.undo.warnings,
-            *run.plan.usage.warnings,
-            *map(finding_text, run.plan.findings),
-            *(run.ledger.warnings if run.ledger is not None else ()),
-            *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
-        ),
-        undo=run.undo.text,
-        final=run.undo.final,
-        applied_plan=reviewed.named if reviewed is not None else None,
-        proof=run.proof,
-        ledger=run.ledger.described if run.ledger is not None else "",
-        incomplete=not kept,
-    )
-
-
-async def _delete(
-    run: _Run,
-    connections: Connections,
-    settings: Settings,
-    runtime: Runtime,
-    stop: asyncio.Event,
-    clock: Callable[[], datetime],
-) -> tuple[Applied, Proof | None]:
-    """Apply the plan, then verify that every image in use can still be pulled."""
-    plan, registry, witness = run.plan, connections.registry, Witness()
-
-    async def read_again() -> UsageIndex:
-        usage = await read_usage(connections.sources, run.names, runtime.progress, clock, planned=True)
-        return run.ledger.attach(usage) if run.ledger is not None else usage
-
-    # If the journal cannot be opened, this raises, and nothing has been deleted.
-    with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
-        applied = await apply(
-            plan,
-            registry,
-            read_again,
-            stop=stop,
-            concurrency=settings.concurrency,
-            report=_count_tags(plan, runtime.progress),
-            journal=journal,
-            backup=settings.backup,
-            untagged_expire=connections.untagged_expire,
-            on_inventory=witness.look,
-        )
-        if not settings.verify:
-            return applied, None
-        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-        proof = await verify(plan, witness, applied.outcomes, registry, stop)
-        taken = outcomes_of_taken(proof)
-        journal.add_taken(taken)
-    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
+    return run.result()
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ class PastUses:
         """
         The tags that were used, each with its last use. A use of a digest is one of its index family.
         """
+        if not (self.by_tag or self.by_digest or self.of_any):
+            return
         by_family: dict[Digest, PastUse] = {}
         for digest, use in self.by_digest.items():
             for member in inventory.family(digest):
@@ -72,6 +74,11 @@ class History(Protocol):
         """The first run without a gap before this one; None if there was none."""
         ...
 
+    @property
+    def last_run(self) -> datetime | None:
+        """When the last run decided; None if it is not known."""
+        ...
+
     def uses(self, repository: str) -> PastUses:
         """All past uses of a repository, of any age."""
         ...
@@ -89,6 +96,7 @@ class NoHistory:
     """The history of a run that has no records. Implements `History`."""
 
     since: datetime | None = None
+    last_run: datetime | None = None
 
     def uses(self, _: str) -> PastUses:
         return NO_USES

@@ -58,8 +58,8 @@ class RepositoryInventory:
     """
     Must the subjects of manifests that are deleted be known as well?
 
-    A backup needs them: the registry deletes a referrer together with its subject, so the referrer
-    must be read before.
+    The registry deletes a referrer together with its subject. So a referrer must be deleted, and for a
+    backup read, before.
     """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
@@ -102,8 +102,13 @@ class RepositoryInventory:
             self.name,
             {tag.name: tag.updated_at for tag in self.tags},
             self.manifests.keys() | self.tags_of.keys(),
-            source=(id(self.tags), len(self.manifests)),
+            source=self.names_source,
         )
+
+    @property
+    def names_source(self) -> object:
+        """Equal for two inventories with the same names, while one of them exists."""
+        return (id(self.tags), len(self.manifests))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct, structs
 
 from acr_cleanup.core.media_types import (
     DOCKER_IMAGES,
@@ -38,8 +40,9 @@ class Lock:
     write_enabled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+# Structs, of which there may be a million: a quarter of the time of a dataclass to make one, and less
+# memory. They cannot be in a cycle, so the collector of garbage need not look at them.
+class Tag(Struct, frozen=True, gc=False):
     """
     A name for a manifest.
 
@@ -76,12 +79,14 @@ class Tag:
         >>> Tag("sha256-" + "0" * 64 + ".sig", Digest("sha256:" + "1" * 64), None).subject == "sha256:" + "0" * 64
         True
         """
+        # Nearly every name. This takes a fifth of the time of the expression.
+        if not self.name.startswith("sha256-"):
+            return None
         match = _SUBJECT_TAG.fullmatch(self.name)
         return Digest(f"sha256:{match.group(1)}") if match else None
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True, gc=False):
     """
     An image, an index or another artifact, identified by its digest. Its lock attributes are those
     of a `Tag`.
@@ -89,7 +94,7 @@ class Manifest:
     platform: `linux/amd64` for an image; empty for an artifact that does not run.
     size: bytes, as listed. For an index, only its own document.
     updated_at: the last push, of the manifest or a tag.
-    created_at: the first push. A referrer is pushed after its subject.
+    created_at: the first push. Most referrers are pushed after their subject.
     known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be
         read.
     """
@@ -124,14 +129,14 @@ class Manifest:
         It remains unknown if its media type is unknown: such a manifest may refer to others in any
         way.
         """
-        read = replace(
+        read = structs.replace(
             self,
             media_type=media_type or self.media_type,
             config_media_type=config_media_type or self.config_media_type,
             children=children,
             subject=subject,
         )
-        return replace(read, known=read.is_understood)
+        return structs.replace(read, known=read.is_understood)
 
     @property
     def is_index(self) -> bool:

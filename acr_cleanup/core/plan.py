@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
+from msgspec import Struct
+
+from acr_cleanup.core.highlights import highlights
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.left_out import PlannedPart
@@ -29,8 +32,7 @@ from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.core.verification import Missing
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """One tag and every reason to keep it. A tag with no reason is deleted."""
 
     tag: Tag
@@ -47,8 +49,7 @@ class Decision:
         return any(reason.rule is Rule.IN_USE for reason in self.reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestDecision:
+class ManifestDecision(Struct, frozen=True, gc=False):
     """
     One untagged manifest and every reason to keep it.
 
@@ -95,6 +96,10 @@ class RepositoryPlan:
     """The entries of the keep list that match here, and how many tags each of them keeps."""
     unused_rules: frozenset[str] = frozenset()
     """The rules that match a tag here, but govern none."""
+    vanished: frozenset[str] = frozenset()
+    """Planned tags of a reviewed plan that no longer exist, or name another manifest."""
+    new: frozenset[str] | None = None
+    """Tags that the last run would not have deleted; None if that is not known."""
 
     @cached_property
     def deletions(self) -> tuple[Decision, ...]:
@@ -136,7 +141,7 @@ class RepositoryPlan:
 
     @cached_property
     def tally(self) -> Tally:
-        kept = self.kept
+        kept, new = self.kept, self.new
         return Tally(
             repository=self.repository,
             tags=len(self.decisions),
@@ -163,6 +168,11 @@ class RepositoryPlan:
             governed=Counter(decision.governed_by for decision in self.decisions if decision.governed_by),
             governed_planned=Counter(decision.governed_by for decision in self.deletions if decision.governed_by),
             unused_rules=self.unused_rules,
+            vanished=len(self.vanished),
+            new=None if new is None else sum(decision.tag.name in new for decision in self.deletions),
+            highlights=highlights(
+                ((decision.tag, decision.governed_by) for decision in self.deletions), self.manifests, new or ()
+            ),
         )
 
 

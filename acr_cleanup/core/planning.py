@@ -32,6 +32,7 @@ from acr_cleanup.core.plan_warnings import (
     UnreadableManifests,
 )
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons, listed_images
+from acr_cleanup.core.probation import new_since_last_run
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, reasons_to_keep
 from acr_cleanup.core.retention import RetentionPolicy
@@ -101,6 +102,7 @@ def plan_repository(
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
         kept_entries=listed_images(evidence).tags_of_entries,
         unused_rules=frozenset(rule.name for rule in evidence.rules.unused()) if policy.rules else frozenset(),
+        new=new_since_last_run(evidence, (decision.tag for decision in decisions if decision.deletes)),
     )
 
 

@@ -23,10 +23,12 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 
+from msgspec import Struct
+
 from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.keep_list import KeptImages, kept_images
-from acr_cleanup.core.mentions import Mention, RepositoryMentions
+from acr_cleanup.core.mentions import NO_MENTIONS, Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.pulls import RepositoryPulls
@@ -34,7 +36,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.rule_pulls import pulls_that_keep
 from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
-from acr_cleanup.core.rule_words import ChartGroup, in_words
+from acr_cleanup.core.rule_words import in_words
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -71,8 +73,7 @@ class Rule(StrEnum):
     UNREVIEWED = "unreviewed"
 
 
-@dataclass(frozen=True, slots=True)
-class KeepReason:
+class KeepReason(Struct, frozen=True, gc=False):
     """Why a tag is kept: the rule, its evidence, for `in-use` the uses, for `probation` when it ends."""
 
     rule: Rule
@@ -178,9 +179,9 @@ def in_use(evidence: Evidence) -> KeptTags:
     for used in sorted(usage.digests(inventory.name)):
         for digest in inventory.family(used):
             by_family[digest].extend(usage.of_digest(inventory.name, used))
-    any_image = usage.of_any(inventory.name)
+    any_image, names = usage.of_any(inventory.name), usage.tags(inventory.name)
     for tag in inventory.tags:
-        by_name = usage.of_tag(inventory.name, tag.name)
+        by_name = usage.of_tag(inventory.name, tag.name) if tag.name in names else ()
         by_digest = tuple(by_family.get(tag.digest, ()))
         if by_name:
             yield tag, KeepReason(Rule.IN_USE, "a workload names this tag", by_name + by_digest + any_image)
@@ -194,6 +195,8 @@ def mentioned(evidence: Evidence) -> KeptTags:
     """Keep a tag that an object names together with its repository, or whose digest it contains."""
     inventory = evidence.inventory
     mentions = mentions_of(evidence)
+    if mentions is NO_MENTIONS:
+        return
     by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
     for named, of_digest in mentions.by_digest.items():
         for digest in inventory.family(named):
@@ -207,7 +210,9 @@ def mentioned(evidence: Evidence) -> KeptTags:
 
 def mentions_of(evidence: Evidence) -> RepositoryMentions:
     """The mentions of the repository."""
-    return evidence.usage.mentions(evidence.inventory.listed_names)
+    inventory, usage = evidence.inventory, evidence.usage
+    found = usage.found_mentions(inventory.name, inventory.names_source)
+    return usage.mentions(inventory.listed_names) if found is None else found
 
 
 def pulled(evidence: Evidence) -> KeptTags:
@@ -237,6 +242,8 @@ def listed_images(evidence: Evidence) -> KeptImages:
 
 def kept_by_rule(evidence: Evidence) -> KeptTags:
     """Keep a tag if the rule that governs it says `keep`."""
+    if not any(rule.keep for rule in evidence.rules.all):
+        return
     for tag in evidence.inventory.tags:
         if (rule := evidence.rules.of(tag)).keep:
             yield tag, KeepReason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
@@ -270,7 +277,7 @@ def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
 def unknown_manifest(evidence: Evidence) -> KeptTags:
     """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
-    for tag in inventory.tags:
+    for tag in inventory.tags if inventory.unknown else ():
         if tag.digest in inventory.unknown:
             manifest = inventory.manifests.get(tag.digest)
             if manifest is not None and manifest.media_type and not manifest.is_understood:
@@ -352,15 +359,14 @@ class KeepRule:
     find: yields the tags that the rule keeps.
     title: completes "kept because it is …". `{…}` is a field of the policy.
     label: names the opposite, where `explain` lists the rules that do not apply. Empty: not listed.
-    group: the slice of the chart that counts its tags. Except for `OTHER`, the title says enough:
-        reports do not repeat the evidence of each tag.
+    title_suffices: reports do not repeat the evidence of each tag.
     """
 
     id: Rule
     find: Callable[[Evidence], KeptTags]
     title: str
     label: str = ""
-    group: ChartGroup = ChartGroup.OTHER
+    title_suffices: bool = False
 
     def describe(self, policy: RetentionPolicy, *governing: PolicyRule) -> str:
         """The title, with the values of this policy, or of the rules of it that govern the tags."""
@@ -369,20 +375,18 @@ class KeepRule:
 
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
-    KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.IN_USE, in_use, "in use", "not in use", title_suffices=True),
     KeepRule(Rule.USED_RECENTLY, used_recently, "used in the last {used_within}", "not used recently"),
-    KeepRule(
-        Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
-    ),
+    KeepRule(Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object"),
     KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
     KeepRule(Rule.KEPT_BY_RULE, kept_by_rule, "kept by a rule", "not kept by a rule"),
-    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled", ChartGroup.PULLED),
+    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled"),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),
-    KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", ChartGroup.YOUNG),
+    KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", title_suffices=True),
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
-    KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
+    KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", title_suffices=True),
     KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
     KeepRule(Rule.PROBATION, decided_later, "on probation for {probation}", "not on probation"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),

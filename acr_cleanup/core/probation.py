@@ -23,7 +23,7 @@ def probation_of(evidence: Evidence, items: Iterable[Tag | Manifest]) -> dict[st
     policy, history, now = evidence.policy, evidence.usage.history, evidence.now
     if not policy.probation:
         return {}
-    complete = (history.since or now) + (policy.used_within or timedelta())
+    complete = _complete(evidence)
     # One reason per time: there may be a million tags.
     by_time: dict[datetime, KeepReason] = {}
     waiting: dict[str, KeepReason] = {}
@@ -36,3 +36,21 @@ def probation_of(evidence: Evidence, items: Iterable[Tag | Manifest]) -> dict[st
                 by_time[since] = KeepReason(Rule.PROBATION, detail, due=due)
             waiting[item.name if isinstance(item, Tag) else item.digest] = by_time[since]
     return waiting
+
+
+def new_since_last_run(evidence: Evidence, tags: Iterable[Tag]) -> frozenset[str] | None:
+    """The names of the tags to delete that the last run would not have deleted; None if that is not known."""
+    history, probation = evidence.usage.history, evidence.policy.probation
+    last = history.last_run
+    if history.since is None or last is None:
+        return None
+    complete = _complete(evidence) if probation else history.since
+    started = ((tag.name, history.candidate_since(evidence.inventory.name, tag)) for tag in tags)
+    return frozenset(
+        name for name, since in started if since is None or max(since + (probation or timedelta()), complete) > last
+    )
+
+
+def _complete(evidence: Evidence) -> datetime:
+    """When the records reach back as far as `used_within`."""
+    return (evidence.usage.history.since or evidence.now) + (evidence.policy.used_within or timedelta())

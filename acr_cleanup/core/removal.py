@@ -25,6 +25,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.named import NAMED_BY, digests_in_use, named_digests
 from acr_cleanup.core.policy import (
@@ -50,8 +52,7 @@ class Hold(StrEnum):
     UNTAGGED = "untagged"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True, gc=False):
     """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold
@@ -78,21 +79,21 @@ def prepare(
     policy: RetentionPolicy,
     now: datetime,
     *,
-    backup: bool = False,
+    all_referrers: bool = False,
     retained: frozenset[Digest] = frozenset(),
     orphans: frozenset[Digest] = frozenset(),
 ) -> RepositoryInventory:
     """
     Mark in the inventory which manifest bodies this decision needs. Call it before reading them.
 
-    backup: the content of every deleted manifest is journalled.
+    all_referrers: read the subjects of deleted manifests, too.
     retained: manifests that this run tried to delete and could not.
     orphans: planned manifests without a tag, whose index this run has deleted.
     """
     named = named_digests(Evidence(inventory, usage, policy, now))
     inventory = inventory.used_by(named, usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
+    return replace(inventory, candidates=untagged, all_referrers=all_referrers, retained=retained, orphans=orphans)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
@@ -130,7 +131,7 @@ def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Diges
     """
     Those of these manifests that may have a kept referrer, because not all subjects are known.
 
-    deleted: the manifests that are deleted. Where a backup is made, a deleted referrer counts, too.
+    deleted: the manifests that are deleted. With `all_referrers`, a deleted referrer counts, too.
     """
     referrers = inventory.possible_referrers
     if referrers and not inventory.all_referrers:

@@ -20,6 +20,8 @@ class RestoreOutcome(StrEnum):
     """The tag names another manifest now. It is left unchanged."""
     LOST = "cannot be restored"
     FAILED = "failed"
+    NOT_ATTEMPTED = "not attempted"
+    """A signal stopped the restore before its turn."""
 
     @property
     def is_back(self) -> bool:

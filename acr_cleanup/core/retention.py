@@ -45,7 +45,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
-    What the user asked to keep and to delete.
+    What the user asked to keep and to delete. Reports list the options in the order of the fields.
 
     `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
     keep more.
@@ -66,21 +66,21 @@ class RetentionPolicy:
 
     older_than: timedelta = timedelta(days=30)
     scope: Scope = Scope.RUNNING
+    keep_last: int = 0
     repositories: tuple[str, ...] = ("*",)
     include_tags: tuple[str, ...] = ("*",)
     exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
-    keep_last: int = 0
+    shard: Shard = WHOLE
     keep_last_by: str = ""
     keep_last_of: KeepLastOf = KeepLastOf.IMAGES
+    keep: tuple[KeepEntry, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
     pulled_within: timedelta | None = None
+    used_within: timedelta | None = None
+    probation: timedelta | None = None
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
-    used_within: timedelta | None = None
-    probation: timedelta | None = None
-    shard: Shard = WHOLE
-    keep: tuple[KeepEntry, ...] = ()
-    rules: tuple[PolicyRule, ...] = ()
 
     @property
     def top(self) -> PolicyRule:

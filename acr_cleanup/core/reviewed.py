@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
+from msgspec import structs
+
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
@@ -44,18 +46,28 @@ def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
 def _bound(reviewed: RepositoryPlan, fresh: RepositoryPlan) -> RepositoryPlan:
     reviewed_tags = {decision.tag.name for decision in reviewed.decisions}
     others = (
-        replace(decision, reasons=decision.reasons or _UNREVIEWED)
+        structs.replace(decision, reasons=decision.reasons or _UNREVIEWED)
         for decision in fresh.decisions
         if decision.tag.name not in reviewed_tags
     )
     rules = {decision.tag.name: decision.governed_by for decision in fresh.decisions}
-    planned = (replace(decision, governed_by=rules.get(decision.tag.name, "")) for decision in reviewed.decisions)
+    planned = (
+        structs.replace(decision, governed_by=rules.get(decision.tag.name, "")) for decision in reviewed.decisions
+    )
     decisions = sorted((*planned, *others), key=lambda decision: decision.tag.name)
     deleted = {step.digest for step in reviewed.steps if isinstance(step, DeleteManifest)}
     untagged = (
-        replace(
+        structs.replace(
             decision, reasons=() if decision.manifest.digest in deleted else decision.reasons or _UNREVIEWED_MANIFEST
         )
         for decision in fresh.untagged
     )
-    return replace(fresh, decisions=tuple(decisions), steps=reviewed.steps, untagged=tuple(untagged))
+    present = {(decision.tag.name, decision.tag.digest) for decision in fresh.decisions}
+    vanished = (decision.tag for decision in reviewed.decisions if not fresh.error)
+    return replace(
+        fresh,
+        decisions=tuple(decisions),
+        steps=reviewed.steps,
+        untagged=tuple(untagged),
+        vanished=frozenset(tag.name for tag in vanished if (tag.name, tag.digest) not in present),
+    )

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import StrEnum
 
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 from acr_cleanup.core.rule_set import PolicyRule
 
 _DURATIONS = ("older_than", "pulled_within", "used_within", "probation")
-
-
-class ChartGroup(StrEnum):
-    """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
-
-    IN_USE = "in use"
-    MENTIONED = "mentioned"
-    PULLED = "pulled"
-    YOUNG = "younger than {older_than}"
-    NEWEST = "newest {keep_last}"
-    OTHER = "other reasons"
 
 
 def in_words(text: str, policy: RetentionPolicy, *governing: PolicyRule) -> str:

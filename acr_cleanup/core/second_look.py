@@ -8,8 +8,10 @@ was planned, and less wherever something changed. A change is an outcome, not an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
@@ -109,7 +111,7 @@ class _SecondLook:
             if fresh_step is not None and not (locked_since or unplanned or set(fresh_step.tags) - set(tags)):
                 # Keep the order of both plans: never fewer dependencies than were planned.
                 after = tuple(sorted({*step.after, *fresh_step.after}))
-                return Confirmed((replace(fresh_step, after=after),), tuple(outcomes))
+                return Confirmed((structs.replace(fresh_step, after=after),), tuple(outcomes))
             kind, detail = self._why_manifest_is_kept(step, manifest, tags, locked_since=locked_since)
             outcomes.append(Outcome(self.fresh.repository, step.digest, None, kind, detail))
         untags = tuple(Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in tags)

@@ -8,17 +8,17 @@ The two verbs that change a registry, and the order of their steps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+
+from msgspec import Struct
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Removal
 
 
-@dataclass(frozen=True, slots=True)
-class Untag:
+class Untag(Struct, frozen=True, gc=False):
     """
     Remove one name.
 
@@ -39,8 +39,7 @@ class Untag:
         return (self.tag,)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteManifest:
+class DeleteManifest(Struct, frozen=True, gc=False):
     """
     Remove a manifest and every tag on it.
 
@@ -70,7 +69,11 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
 
     Raises `graphlib.CycleError` if steps depend on one another.
     """
-    steps = tuple(steps)
+    for part in _possible_referrers_first(tuple(steps)):
+        yield from _waves(part)
+
+
+def _waves(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     dependencies = _dependencies(steps)
     if not dependencies and steps:
         yield steps
@@ -85,6 +88,30 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
         yield tuple(steps[place] for place in sorted((*independent, *ready)))
         order.done(*ready)
         independent = []
+
+
+def _possible_referrers_first(steps: Sequence[Step]) -> tuple[Sequence[Step], ...]:
+    """
+    First what possible referrers wait for, then these, then the other steps.
+
+    Any of the others may be the subject of a possible referrer, and the registry would delete it too.
+    """
+    deletions = {step.digest: step for step in steps if isinstance(step, DeleteManifest)}
+    possible = {digest for digest, step in deletions.items() if step.manifest.hides_subject}
+    awaited: set[Digest] = set()
+    pending = [earlier for digest in possible for earlier in deletions[digest].after]
+    while pending:
+        digest = pending.pop()
+        if digest in deletions and digest not in awaited:
+            awaited.add(digest)
+            pending.extend(deletions[digest].after)
+    first: list[Step] = []
+    then: list[Step] = []
+    last: list[Step] = []
+    for step in steps:
+        digest = step.digest if isinstance(step, DeleteManifest) else None
+        (first if digest in awaited else then if digest in possible else last).append(step)
+    return tuple(first), tuple(then), tuple(last)
 
 
 def ordered_steps(inventory: RepositoryInventory, removal: Removal) -> tuple[Step, ...]:
@@ -139,8 +166,8 @@ def _place(inventory: RepositoryInventory, digest: Digest) -> tuple[bool, float,
     """
     Possible referrers first, the newest before older ones.
 
-    Whether one of them is attached to another was not read. A referrer is pushed after its subject.
-    If it is deleted before, the registry does not delete it together with its subject.
+    Whether one of them is attached to another was not read. Most referrers are pushed after their
+    subject. If it is deleted before, the registry does not delete it together with its subject.
     """
     if digest not in inventory.possible_referrers:
         return True, 0.0, digest

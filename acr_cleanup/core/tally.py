@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from acr_cleanup.core.highlights import PlannedTag
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import Rule
@@ -63,6 +64,17 @@ class Tally:
     """Those of them that are deleted."""
     unused_rules: frozenset[str] = frozenset()
     """The rules that match a tag, but govern none."""
+    vanished: int = 0
+    """Planned tags that no longer exist as reviewed; see `RepositoryPlan.vanished`."""
+    new: int | None = None
+    """Planned tags that the last run would not have deleted; None if that is not known."""
+    highlights: tuple[PlannedTag, ...] = ()
+    """The planned tags that a reviewer should look at first."""
+
+    @property
+    def deletable(self) -> int:
+        """Planned tags that still exist."""
+        return self.planned - self.vanished
 
     @property
     def kept(self) -> int:

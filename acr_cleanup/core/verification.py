@@ -77,6 +77,23 @@ def missing_references(inventory: RepositoryInventory, usage: UsageIndex) -> tup
 
 
 @dataclass(frozen=True)
+class RepositoryNames:
+    """
+    The names of one repository at one moment.
+
+    tags: with the digest that each names.
+    manifests: as listed.
+    """
+
+    tags: Mapping[str, Digest]
+    manifests: frozenset[Digest]
+
+    @classmethod
+    def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
+        return cls({tag.name: tag.digest for tag in inventory.tags}, frozenset(inventory.manifests))
+
+
+@dataclass(frozen=True)
 class Baseline:
     """
     The tags and manifests of one repository right before its first deletion.

@@ -17,8 +17,7 @@ from acr_cleanup.emulator.arm_error import ArmError
 from acr_cleanup.emulator.arm_shapes import JSON, command_properties, describe_cluster, describe_registry
 from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
-from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
-from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState, CommandResult
 from acr_cleanup.emulator.log_analytics import describe_logs
 from acr_cleanup.emulator.roles import CLUSTERS, REGISTRIES
 from acr_cleanup.emulator.services_api import ServiceApi
@@ -292,12 +291,14 @@ class ResourceManager:
             raise ArmError(400, "OperationNotAllowed", message, flat=True)
         if cluster.disable_run_command:
             raise ArmError(400, "RunCommandDisabled", "Run command is disabled on this managed cluster.", flat=True)
+        if self._world.run_command is None:
+            raise ArmError(400, "OperationNotAllowed", "The clusters of this emulator run no commands.", flat=True)
         try:
             payload = json.loads(await request.text())
             command = payload["command"]
         except (ValueError, KeyError, TypeError):
             raise ArmError(400, "InvalidParameter", "Required parameter command is missing.", flat=True) from None
-        work = run_command(
+        work = self._world.run_command(
             self._world,
             cluster,
             self._authority,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from acr_cleanup.emulator.kubernetes.run_command import CommandResult
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState, CommandResult
 from acr_cleanup.emulator.registry.state import RegistryState
 
 JSON = dict[str, Any]

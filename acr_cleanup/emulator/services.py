@@ -36,6 +36,12 @@ PROVIDERS = (
 )
 """The types that a subscription may have. Other types do not exist."""
 
+WITHOUT_LOCATION = {
+    f"Microsoft.ContainerRegistry/registries/{part}"
+    for part in ("cacheRules", "connectedRegistries", "scopeMaps", "tokens")
+}
+"""Parts of a registry that ARM shows without a location."""
+
 
 @dataclass(slots=True)
 class ServicesState:
@@ -62,7 +68,7 @@ class ServicesState:
             "id": resource_id,
             "name": members.pop("name", resource_id.rpartition("/")[2]),
             "type": type_of(resource_id),
-            "location": "West Europe",
+            **({} if type_of(resource_id) in WITHOUT_LOCATION else {"location": "West Europe"}),
             **members,
             "properties": properties,
         }

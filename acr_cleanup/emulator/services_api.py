@@ -64,6 +64,8 @@ class ServiceApi:
         below_registry = f"/providers/{_REGISTRIES}/" in path and len(parts) > 9
         if not below_registry and not any(f"/{provider.lower()}" in path for provider in state.PROVIDERS):
             return None
+        if path.rpartition("/providers/")[2].count("/") % 2 == 0:
+            raise ArmError(404, "ResourceNotFound", f"The resource {parts[-1]} could not be found.")
         items = services.listed(path, readable)
         if items is None:
             raise ArmError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from acr_cleanup.emulator.faults import Budget, Fault
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState, CommandResult
 from acr_cleanup.emulator.logs import LogsState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.requests import RequestRecord
@@ -78,6 +78,8 @@ class World:
     registry: RegistryState = field(default_factory=RegistryState)
     # By the name of the AKS cluster.
     clusters: dict[str, ClusterState] = field(default_factory=dict)
+    # Executes a run command (tests/emulator/kubernetes/run_command.py). Without it, clusters refuse them.
+    run_command: Callable[..., Coroutine[Any, Any, CommandResult]] | None = None
     directory: Directory = field(default_factory=Directory)
     access: AccessControl = field(default_factory=AccessControl)
     services: ServicesState = field(default_factory=ServicesState)

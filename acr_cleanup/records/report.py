@@ -337,9 +337,9 @@ class Report(msgspec.Struct):
     warnings: list[str]
     deleted_tags: list[str]
     """`repository:tag`"""
+    repositories: list[RecordedRepository]
     planned_tags: list[str]
     """`repository:tag`"""
-    repositories: list[RecordedRepository]
     outcomes: list[RecordedOutcome]
     missing: list[Reference]
     """

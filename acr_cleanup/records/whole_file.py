@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, pieces: Iterable[bytes], *, sync: bool = False) -> None:
     """Write these pieces to a new file, and put it in the place of `path`. sync: wait for the disk. Raises `OSError`."""
+    with replacement(path, sync=sync) as file:
+        file.writelines(pieces)
+
+
+@contextmanager
+def replacement(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Open a new file, and put it in the place of `path` at the end of the block. Raises `OSError`."""
     part = _part_of(path)
     try:
         with os.fdopen(create(part), "wb") as file:
-            file.writelines(pieces)
+            yield file
             if sync:
                 file.flush()
                 os.fsync(file.fileno())

@@ -17,16 +17,17 @@ from azure.core.credentials_async import AsyncTokenCredential
 from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry import bodies, failures, wire
+from acr_cleanup.registry import bodies, failures, listing, wire
 from acr_cleanup.registry.edges import EdgeReader, with_listed
 from acr_cleanup.registry.pace import Category, Pace
 from acr_cleanup.registry.recent import RecentReader
@@ -117,9 +118,14 @@ class AcrRegistry:
         self._tokens.announce(repositories)
 
     async def catalog(self) -> tuple[str, ...]:
-        """The names of all repositories that the identity may see."""
-        call = "listing the repositories"
-        return tuple(await self.requests.read_list("/acr/v1/_catalog", wire.read_repositories, call, roles.CATALOG))
+        """
+        The names of all repositories that the identity may see. Raises `RegistryError`.
+
+        A registry without repositories answers with an empty list. A 404 is not that list: with no
+        name of a repository, no object of a cluster would mention one.
+        """
+        read, call = wire.read_repositories, "listing the repositories"
+        return tuple(await self.requests.read_list("/acr/v1/_catalog", read, call, roles.CATALOG, must_exist=True))
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         """
@@ -128,30 +134,11 @@ class AcrRegistry:
         Returns an empty inventory if the repository does not exist. Raises `NotListed` if any page
         is missing or malformed.
         """
-        path = f"/acr/v1/{self.requests.quote_repository(name)}"
-        tags: dict[str, Tag] = {}
-        manifests: dict[str, wire.ListedManifest] = {}
-        known: dict[str, Digest] = {}
-        unknown_locks: set[str] = set()
+        return await listing.list_inventory(self.requests, name)
 
-        async def list_tags() -> None:
-            nonlocal tags
-            read = partial(wire.read_tags, known=known, unknown_locks=unknown_locks)
-            tags = await self.requests.read_list(f"{path}/_tags", read, f"listing the tags of {name}")
-
-        async def list_manifests() -> None:
-            nonlocal manifests
-            read = partial(wire.read_manifests, known=known, unknown_locks=unknown_locks)
-            manifests = await self.requests.read_list(f"{path}/_manifests", read, f"listing the manifests of {name}")
-
-        await gather((list_tags, list_manifests), limit=2)
-        known.clear()
-        return RepositoryInventory(
-            name,
-            (*tags.values(), *wire.hidden_tags(tags, manifests)),
-            {listed.manifest.digest: listed.manifest for listed in manifests.values()},
-            unknown_locks=len(unknown_locks),
-        )
+    async def list_names(self, name: str) -> RepositoryNames:
+        """List the names of every tag and manifest, as `list_repository` does."""
+        return await listing.list_names(self.requests, name)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """

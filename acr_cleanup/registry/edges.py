@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from msgspec import structs
+
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.known_bodies import BodyMemory
@@ -251,7 +253,7 @@ class EdgeReader:
             children = wire.read_manifest(reply.body).references if reply is not None else None
         except wire.MalformedAnswer:
             children = None
-        return replace(manifest, children=children or (), known=children is not None)
+        return structs.replace(manifest, children=children or (), known=children is not None)
 
     async def _is_gone(self, repository: str, digest: Digest) -> bool:
         """
@@ -386,12 +388,13 @@ class EdgeReader:
 
 
 def _with_subject(inventory: RepositoryInventory, digest: Digest, subject: Digest | None) -> Manifest:
-    return replace(inventory.manifests[digest], subject=subject, known=True)
+    return structs.replace(inventory.manifests[digest], subject=subject, known=True)
 
 
 def with_listed(inventory: RepositoryInventory, listed: Iterable[wire.ListedManifest]) -> RepositoryInventory:
     """The inventory with manifests that no list shows, and with their tags."""
-    entries: dict[str, wire.ListedManifest] = {entry.manifest.digest: entry for entry in listed}
-    if tags := wire.hidden_tags({tag.name: tag for tag in inventory.tags}, entries):
+    entries = {entry.manifest.digest: entry for entry in listed}
+    shown = ((name, digest) for digest, entry in entries.items() for name in entry.tags)
+    if entries and (tags := wire.hidden_tags(shown, inventory.names)):
         inventory = replace(inventory, tags=(*inventory.tags, *tags))
     return inventory.with_edges(entry.manifest for entry in entries.values())

@@ -22,10 +22,10 @@ from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.find_registry import find_registry
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.pulls import NO_PULLS, PULL_LOG, PullLog
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.usage import SERVICES, Blocker, Outside
 from acr_cleanup.errors import IdentityError
@@ -54,16 +54,14 @@ class PullLogSearch:
 
     within: how far back pulls count.
     ignore: globs on identity or user agent; their pulls do not count.
-    subscriptions: where to look for the registry, if `subscription` and `group` are not known.
+    subscriptions: where to look for the registry, if `place` does not say it.
     waived: a log that cannot be read completely blocks nothing.
     addresses: also show the addresses of clients.
     """
 
-    host: RegistryHost
+    place: RegistryPlace
     within: timedelta
     ignore: tuple[str, ...] = ()
-    subscription: str | None = None
-    group: str | None = None
     subscriptions: tuple[str, ...] = ()
     waived: bool = False
     addresses: bool = False
@@ -101,7 +99,7 @@ class _Reading:
         return self.now - self.search.within
 
     def blocker(self, failure: ReadFailure) -> Blocker:
-        where = f"{SERVICES}: pull log of {quoted(self.search.host.login_server, 80)}"
+        where = f"{SERVICES}: pull log of {quoted(self.search.place.host.login_server, 80)}"
         remedy = f'{failure.remedy} Or delete without it: waive: "{SERVICES}: {PULL_LOG}".'
         return Blocker(where, failure.call, failure.seen, remedy, PULL_LOG)
 
@@ -157,11 +155,11 @@ class _Reading:
     # -- the registry and its setting --------------------------------------------------------------
 
     async def _registry(self, client: Callable[..., Requests]) -> Resource:
-        search, host = self.search, self.search.host.login_server
-        registry = await find_registry(client, host, search.subscription, search.group, search.subscriptions)
+        place = self.search.place
+        registry = await find_registry(client, place, self.search.subscriptions)
         if registry is not None:
             return registry
-        seen = f"Azure shows no registry {quoted(host, 80)} there, so its log cannot be found."
+        seen = f"Azure shows no registry {quoted(place.host.login_server, 80)} there, so its log cannot be found."
         remedy = (
             "Set subscription_id and resource_group of `container_registry`, and grant the identity the role "
             f"{roles.LOG_READER} on the registry."
@@ -216,7 +214,7 @@ class _Reading:
 
     async def _query(self, registry: str) -> None:
         search = self.search
-        rows = PullRows(search.host, self.since, self.now, search.ignore)
+        rows = PullRows(search.place.host, self.since, self.now, search.ignore)
         async with open_logs(self.azure) as ask:
 
             async def ask_oldest() -> None:

@@ -117,7 +117,12 @@ async def open_logs(azure: Azure) -> AsyncIterator[Ask]:
             request = HttpRequest("POST", f"{resource}/query", json=body, headers={"Prefer": f"wait={_SERVER_SECONDS}"})
             try:
                 response = await client.send_request(
-                    request, stream=True, connection_timeout=10, read_timeout=_SERVER_SECONDS + 10
+                    request,
+                    stream=True,
+                    connection_timeout=10,
+                    read_timeout=_SERVER_SECONDS + 10,
+                    # A query changes nothing, but without this, a lost answer to a POST is not tried again.
+                    retry_on_methods=("POST",),
                 )
                 whole = response.status_code == 200
                 content = await read_bounded(response, LARGEST_ANSWER if whole else _LARGEST_ERROR)

@@ -201,22 +201,35 @@ class RegistryRequests:
         return await self.get(path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
 
     async def read_list(
-        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, right: Right = roles.READ
+        self,
+        path: str,
+        read: Callable[[bytes], dict[str, T]],
+        call: str,
+        right: Right = roles.READ,
+        *,
+        must_exist: bool = False,
     ) -> dict[str, T]:
         """
         Read all pages of one list, by name; empty if the registry says that it does not exist.
 
-        `read` decodes one page; `right` is the right that a refusal names. Raises `NotListed` if any
-        page is missing or malformed.
+        `read` decodes one page; `right` is the right that a refusal names. `must_exist`: a list that
+        does not exist is an error. Raises `NotListed` if any page is missing or malformed.
         """
         try:
-            return await self.read_pages(path, read, call, right)
+            entries = await self._read_pages(path, read, call, right)
         except wire.MalformedAnswer as error:
             raise failures.malformed_list(self.login_server, call, error) from None
         except (RegistryUnreachable, RegistryForbidden):
             raise
         except RegistryError as error:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
+        if entries is None and must_exist:
+            raise NotListed(
+                "the registry answers 404 (not found).",
+                where=failures.where(self.login_server, call),
+                remedy="Check that its address is that of an Azure container registry, and run again.",
+            )
+        return entries or {}
 
     async def find_list(self, path: str, read: Callable[[bytes], dict[str, T]], call: str) -> dict[str, T] | None:
         """Read all pages of one list as `read_list` does; None if it does not exist."""

@@ -8,7 +8,7 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -75,14 +75,18 @@ class Descriptor(msgspec.Struct):
     digest: str
 
 
-class _Tag(msgspec.Struct, rename="camel"):
+# `Raw`: a million entries have only a few distinct values, and each is decoded once (`_locks`).
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Tag(msgspec.Struct, rename="camel", gc=False):
     name: str
     digest: str
     last_update_time: Any = None
-    changeable_attributes: _Attributes | None = None
+    changeable_attributes: msgspec.Raw = _ABSENT
 
 
-class _Manifest(msgspec.Struct, rename="camel"):
+class _Manifest(msgspec.Struct, rename="camel", gc=False):
     digest: str
     media_type: Any = None
     config_media_type: Any = None
@@ -92,8 +96,26 @@ class _Manifest(msgspec.Struct, rename="camel"):
     created_time: Any = None
     last_update_time: Any = None
     tags: Any = None
-    changeable_attributes: _Attributes | None = None
+    changeable_attributes: msgspec.Raw = _ABSENT
     references: list[Descriptor] | None = None
+
+
+class _TagName(msgspec.Struct, gc=False):
+    name: str
+    digest: str
+
+
+class _TagNames(msgspec.Struct):
+    tags: list[_TagName] | None
+
+
+class _ShownTags(msgspec.Struct, gc=False):
+    digest: str
+    tags: Any = None
+
+
+class _Digests(msgspec.Struct):
+    manifests: list[_ShownTags] | None
 
 
 class _Repositories(msgspec.Struct):
@@ -120,19 +142,21 @@ class _Repository(msgspec.Struct, rename="camel"):
     image_name: str
     manifest_count: Any = None
     tag_count: Any = None
-    changeable_attributes: _Attributes | None = None
+    changeable_attributes: msgspec.Raw = _ABSENT
 
 
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
+_TAG_NAMES = msgspec.json.Decoder(_TagNames)
+_DIGESTS = msgspec.json.Decoder(_Digests)
 _ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _REPOSITORY = msgspec.json.Decoder(_Repository)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
+_ATTRIBUTES = msgspec.json.Decoder(_Attributes | None)
 
 
-@dataclass(frozen=True, slots=True)
-class ListedManifest:
+class ListedManifest(msgspec.Struct, frozen=True, gc=False):
     """A manifest as listed, with some of its tags: the registry truncates them."""
 
     manifest: Manifest
@@ -178,8 +202,13 @@ def read_tags(
     known = {} if known is None else known
     tags = decode(_TAGS, body).tags or ()
     if unknown_locks is not None:
-        unknown_locks.update(tag.name for tag in tags if tag.changeable_attributes is None)
+        unknown_locks.update(tag.name for tag in tags if _locks(tag.changeable_attributes) is None)
     return {tag.name: _tag(tag, known) for tag in tags}
+
+
+def read_tag_names(body: bytes, known: dict[str, Digest]) -> dict[str, Digest]:
+    """Decode only the names in a page of tags, with the digests. Raises `MalformedAnswer`."""
+    return {tag.name: _known(tag.digest, known) for tag in decode(_TAG_NAMES, body).tags or ()}
 
 
 def read_tag(body: bytes) -> Tag:
@@ -196,9 +225,14 @@ def read_manifests(
     known = {} if known is None else known
     listed = decode(_MANIFESTS, body).manifests or ()
     if unknown_locks is not None:
-        unknown_locks.update(entry.digest for entry in listed if entry.changeable_attributes is None)
+        unknown_locks.update(entry.digest for entry in listed if _locks(entry.changeable_attributes) is None)
     entries = (_listed(entry, known) for entry in listed)
     return {entry.manifest.digest: entry for entry in entries}
+
+
+def read_digests(body: bytes, known: dict[str, Digest]) -> dict[Digest, tuple[str, ...]]:
+    """Decode only the digests in a page of manifests, with the tags shown. Raises `MalformedAnswer`."""
+    return {_known(entry.digest, known): _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
@@ -206,16 +240,14 @@ def read_manifest(body: bytes) -> ListedManifest:
     return _listed(decode(_ONE_MANIFEST, body).manifest, {})
 
 
-def hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, ListedManifest]) -> list[Tag]:
+def hidden_tags(shown: Iterable[tuple[str, Digest]], listed: Container[str]) -> list[Tag]:
     """
-    Tags that a manifest shows but the list of tags does not.
+    Tags that manifests show (`shown`) but the list of tags does not.
 
     They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest
     would delete them. Their age is unknown, so they are kept together with the manifest.
     """
-    return [
-        Tag(name, entry.manifest.digest, None) for entry in listed.values() for name in entry.tags if name not in tags
-    ]
+    return [Tag(name, digest, None) for name, digest in shown if name not in listed]
 
 
 def read_repository(body: bytes, name: str) -> RepositoryAttributes:
@@ -227,7 +259,7 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     repository = decode(_REPOSITORY, body)
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
-    locks = _locks(repository.changeable_attributes)
+    locks = _locks(repository.changeable_attributes) or _OPEN
     counts = (
         count if type(count) is int and count > 0 else 0 for count in (repository.manifest_count, repository.tag_count)
     )
@@ -235,11 +267,12 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
 
 
 def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
-    return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), *_locks(tag.changeable_attributes))
+    locks = _locks(tag.changeable_attributes) or _OPEN
+    return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), *locks)
 
 
 def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
-    locks = _locks(entry.changeable_attributes)
+    locks = _locks(entry.changeable_attributes) or _OPEN
     updated_at = _moment(entry.last_update_time)
     manifest = Manifest(
         digest=_known(entry.digest, known),
@@ -257,8 +290,11 @@ def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
     )
     children = entry.references
     references = None if children is None else tuple(parsed_digest(child.digest) for child in children)
-    tags = entry.tags if isinstance(entry.tags, list) else ()
-    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)), references)
+    return ListedManifest(manifest, _shown_tags(entry.tags), references)
+
+
+def _shown_tags(tags: Any) -> tuple[str, ...]:
+    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 @lru_cache(maxsize=256)
@@ -268,8 +304,15 @@ def _platform(os: str, architecture: str) -> str:
     return f"{os}/{architecture}" if runs else ""
 
 
-def _locks(attributes: _Attributes | None) -> _Locks:
-    return _OPEN if attributes is None else attributes.lock
+def _locks(attributes: msgspec.Raw) -> _Locks | None:
+    """The lock that these attributes set; None if there are no attributes."""
+    return _locks_in(bytes(attributes))
+
+
+@lru_cache(maxsize=256)
+def _locks_in(attributes: bytes) -> _Locks | None:
+    decoded = decode(_ATTRIBUTES, attributes)
+    return None if decoded is None else decoded.lock
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

@@ -24,8 +24,6 @@ class Dialect:
 
     alerts: bool = True
     """`> [!NOTE]`: coloured boxes."""
-    charts: bool = True
-    """Blocks of mermaid."""
     folds: bool = True
     """`<details>` and other HTML."""
     budget: int = 900 * 1024
@@ -77,7 +75,7 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions#s
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
 """
 
-PLAIN = Dialect(alerts=False, charts=False, folds=False, budget=128 * 1024, outputs=24_000)
+PLAIN = Dialect(alerts=False, folds=False, budget=128 * 1024, outputs=24_000)
 """
 The Extensions tab of Azure Pipelines.
 

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from acr_cleanup.core.outcome import Result
+from acr_cleanup.core.plan import RepositoryPlans
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import quoted
-from acr_cleanup.records.whole_file import create, replace_file
+from acr_cleanup.records.encoding import PAUSE
+from acr_cleanup.records.whole_file import create, replace_file, replacement
 from acr_cleanup.reports import formats
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.shared_plans import SharedPlans
 
 JOURNALS = "journal*.jsonl"
 """
@@ -90,33 +93,67 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
             probe.unlink()
 
 
-def write(result: Result, folder: Path, context: Context, reviewed: bytes | None = None) -> Context:
+def write(
+    result: Result, folder: Path, context: Context, reviewed: bytes | None = None, plan_file: Path | None = None
+) -> Context:
     """
     Write a file for each format, and return the context with the paths of these files.
 
-    Each file is complete or absent: it is written under a temporary name and then renamed.
+    Each file is complete or absent: it is written under a temporary name and then renamed. A file
+    that fails does not stop the others.
 
     `reviewed`: the content of the plan file that was applied. It is written unchanged, because a
     new plan would have a later creation time than the plan that was reviewed.
+    `plan_file`: receives the new plan, too.
 
     Raises `OSError`.
     """
     paths = {report_format: folder / report_format.file_name for report_format in formats.FORMATS}
     context = replace(context, files=tuple(map(str, paths.values())))
-    for report_format, path in paths.items():
-        if report_format is formats.PLAN and reviewed is not None:
-            replace_file(path, [reviewed])
-        else:
-            replace_file(path, _encoded(report_format.render(result, context)))
+    if isinstance(result.plan.repositories, RepositoryPlans):
+        result = replace(result, plan=replace(result.plan, repositories=SharedPlans(result.plan.repositories)))
+    writers = [
+        _write_file(path, report_format.render(result, context))
+        for report_format, path in paths.items()
+        if reviewed is None or report_format is not formats.PLAN
+    ]
+    if plan_file is not None:
+        writers.append(_write_file(plan_file, formats.PLAN.render(result, context)))
+    if reviewed is not None:
+        replace_file(paths[formats.PLAN], [reviewed])
+    _in_turns(writers)
     return context
 
 
-def write_plan(result: Result, path: Path) -> None:
-    """Write the plan to a file that the user chose. Raises `OSError`."""
-    replace_file(path, _encoded(formats.PLAN.render(result, Context())))
+def _write_file(path: Path, pieces: Iterable[str]) -> Iterator[None]:
+    """Write a file, with a yield at every `PAUSE`."""
+    with replacement(path) as file:
+        for piece in pieces:
+            if piece == PAUSE:
+                yield
+            else:
+                # Foreign text may contain half of a surrogate pair. It is escaped, because it must
+                # not make the report fail.
+                file.write(piece.encode("utf-8", "backslashreplace"))
 
 
-def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
-    # Foreign text may contain half of a surrogate pair. It is escaped, because it must not make the
-    # report fail.
-    return (piece.encode("utf-8", "backslashreplace") for piece in pieces)
+def _in_turns(writers: Iterable[Iterator[None]]) -> None:
+    """
+    Run these writers in turns, each up to its next pause. Raises the first error after the last turn.
+
+    All writers are then at the same repository, so its plan is unpacked once for all of them.
+    """
+    waiting, errors = list(writers), list[Exception]()
+    while waiting:
+        turn, waiting = waiting, []
+        for writer in turn:
+            try:
+                next(writer)
+            except StopIteration:
+                continue
+            except Exception as error:  # noqa: BLE001  the other files must still be written
+                errors.append(error)
+            else:
+                waiting.append(writer)
+    for error in errors:
+        raise error

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind, Result
 from acr_cleanup.quoting import in_utc
+from acr_cleanup.records.encoding import PAUSE
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
@@ -67,7 +68,10 @@ def render(result: Result, context: Context, *, limit: int = PAGE_LIMIT) -> Iter
     fixed = {**_words(view, context), "style": style, "script": script, "spans": _spans, "security": _security()}
     used = sum(len(piece.encode("utf-8", "backslashreplace")) for piece in _template().generate(fixed | _NO_DATA))
     data = PageData(view, limit - used)
-    pieces = _template().generate(fixed | {"run": data.run(), "repositories": data.repositories(), "ages": data.ages})
+    run = data.run()
+    for _ in data.collect():
+        yield PAUSE
+    pieces = _template().generate(fixed | {"run": run, "repositories": data.repositories(), "ages": data.ages()})
     # A stream of many small pieces is slow to write.
     buffer: list[str] = []
     for piece in pieces:
@@ -78,7 +82,7 @@ def render(result: Result, context: Context, *, limit: int = PAGE_LIMIT) -> Iter
     yield "".join(buffer)
 
 
-_NO_DATA = {"run": "", "repositories": (), "ages": lambda: ""}
+_NO_DATA = {"run": "", "repositories": (), "ages": ""}
 
 
 @cache

@@ -8,10 +8,11 @@ repository gets a share of the space, and in it deletions come first.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -44,6 +45,10 @@ _MARGIN = 20_000
 """Bytes for the tags by age and for the elements around the blocks."""
 _BLOCK = 150
 """Bytes of the block of a repository without tags, besides its name."""
+_WORTHWHILE = 0.02
+"""The share of the space that must be left to read repositories again that did not fit."""
+_ORDINARY = re.compile(r"[A-Za-z0-9_.-]*").fullmatch
+"""Does JSON have this text without an escape?"""
 _EPOCH = 719_163  # date(1970, 1, 1).toordinal()
 _DAYS = (1, 2, 3, 7, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 545, 730, 1095, 1460, 1825, 2555, 3650)
 _FATES = ("delete", "changed", "use", "keep")
@@ -69,8 +74,10 @@ class _Block:
     """The tags of one repository, in groups of equal reasons. Texts that repeat are stored once."""
 
     def __init__(self, repository: str, budget: float) -> None:
+        self.repository = repository
+        self.cut = False
+        """Did a tag not fit?"""
         self._left = budget - _BLOCK - 2 * len(to_json(repository))
-        self._repository = repository
         self._texts: dict[str, int] = {"": 0}
         self._groups: dict[tuple[str, str, tuple[_Reason, ...]], dict[str, list[object]]] = {}
 
@@ -79,7 +86,7 @@ class _Block:
     ) -> bool:
         """Add a tag. Returns False, and adds nothing, if the budget is used up."""
         key = (fate, note, reasons)
-        cost = len(to_json(name)) + len(digest) + 10
+        cost = (len(name) + 2 if _ORDINARY(name) else len(to_json(name))) + len(digest) + 10
         texts: list[str] = []
         if key not in self._groups:
             texts = [note, *(text for what, why, who, _ in reasons for text in (what, why, *who))]
@@ -88,6 +95,7 @@ class _Block:
             cost += sum(40 + 8 * len(who) for _, _, who, _ in reasons)
         self._left -= cost
         if self._left < 0:
+            self.cut = True
             return False
         for text in texts:
             self._texts[text] = len(self._texts)
@@ -112,22 +120,26 @@ class _Block:
             }
             for (fate, note, reasons), group in self._groups.items()
         ]
-        block = {"repository": self._repository, "texts": list(place), "groups": groups}
+        block = {"repository": self.repository, "texts": list(place), "groups": groups}
         return to_json(block) if groups else None
 
 
 class PageData:
-    """The JSON blocks of one page. `repositories` must be used up before `ages` is called."""
+    """The JSON blocks of one page. `collect` must be used up before `repositories` and `ages` are called."""
 
     def __init__(self, view: View, budget: int) -> None:
         self._view = view
         self._budget = budget - _MARGIN
         self._now = view.result.plan.created_at
         self._policy = policy = view.result.plan.policy
+        self._blocks: dict[str, Markup | None] = {}
         # Each rule of the policy has a limit of its own, except those that keep every tag.
         rules = [rule for rule in (*policy.rules, policy.top) if not rule.keep]
         self._limits = {rule.name: rule.older_than for rule in rules}
         self._edges = sorted({*_DAYS, *map(_in_days, self._limits.values())} - {0})
+        # The same as moments: comparing moments is many times as fast as making ages.
+        self._edge_moments = [self._before(timedelta(days=edge)) for edge in reversed(self._edges)]
+        self._limit_moments = {name: self._before(limit) for name, limit in self._limits.items()}
         self._old = Counter[str]()
         self._counts = {fate: Counter[int]() for fate in _FATES}
         self._unknown = 0
@@ -172,26 +184,41 @@ class PageData:
         self._budget -= len(block)
         return block
 
-    def repositories(self) -> Iterator[Markup]:
+    def collect(self) -> Iterator[None]:
         """
-        A block for each repository with tags.
+        Collect the tags and their ages, with a yield after each repository.
 
-        Small repositories come first: the space that they leave goes to the large ones.
+        Each repository gets a share of the space. The space that is left goes to repositories with
+        further tags, the small ones first: only these are read again.
         """
-        tallies = sorted(
-            (tally for tally in self._view.result.plan.tallies if tally.tags),
-            key=lambda tally: (_weight(tally), tally.repository),
-        )
-        weights = sum(map(_weight, tallies))
-        digests = sum(tally.tags for tally in tallies) <= DIGESTS
-        for tally in tallies:
-            repository = self._view.result.plan.repository(tally.repository)
-            share = self._budget * _weight(tally) / weights
+        plan = self._view.result.plan
+        tallies = {tally.repository: tally for tally in plan.tallies if tally.tags}
+        weights = sum(map(_weight, tallies.values()))
+        digests = sum(tally.tags for tally in tallies.values()) <= DIGESTS
+        left, cut = self._budget, list[Tally]()
+        for repository in plan.repositories:
+            if tally := tallies.get(repository.repository):
+                block = self._block(repository, self._budget * _weight(tally) / weights, digests=digests, first=True)
+                left -= self._keep(block)
+                cut += [tally] if block.cut else []
+            yield
+        if left < self._budget * _WORTHWHILE:
+            return
+        weights = sum(map(_weight, cut))
+        for tally in sorted(cut, key=lambda tally: (_weight(tally), tally.repository)):
+            left += _space(self._blocks[tally.repository])
+            share = left * _weight(tally) / weights
             weights -= _weight(tally)
-            encoded = self._block(repository, share, digests=digests).encoded()
-            if encoded is not None:
-                self._budget -= len(encoded) + 60
-                yield encoded
+            left -= self._keep(self._block(plan.repository(tally.repository), share, digests=digests, first=False))
+
+    def _keep(self, block: _Block) -> int:
+        """Keep the block for the page, and return the space that it needs."""
+        self._blocks[block.repository] = encoded = block.encoded()
+        return _space(encoded)
+
+    def repositories(self) -> Iterator[Markup]:
+        """A block for each repository with tags that fit, after `collect`."""
+        return filter(None, self._blocks.values())
 
     def ages(self) -> Markup:
         """The number of tags of each age and decision."""
@@ -212,20 +239,25 @@ class PageData:
             }
         )
 
-    def _block(self, repository: RepositoryPlan, budget: float, *, digests: bool) -> _Block:
+    def _block(self, repository: RepositoryPlan, budget: float, *, digests: bool, first: bool) -> _Block:
+        """The tags of a repository that fit. first: count the ages of all its tags, too."""
         block = _Block(words.plain(repository.repository), budget)
         names = tags_of_kept_manifests(repository)
         going: list[_Decided] = []
         kept: list[_Decided] = []
         for decision in repository.decisions:
             fate, note = self._fate(repository.repository, decision, names)
-            self._count(decision, fate)
+            if first:
+                self._count(decision, fate)
             (kept if fate in {"use", "keep"} else going).append((decision, fate, note))
+        # Many tags share their reasons. The repository holds them, so no id occurs twice.
+        shared: dict[tuple[str | int, ...], tuple[_Reason, ...]] = {}
         for decision, fate, note in chain(_ends_first(going), _ends_first(kept)):
-            tag = decision.tag
-            day = None if tag.updated_at is None else in_utc(tag.updated_at).date().toordinal() - _EPOCH
+            tag, key = decision.tag, (decision.governed_by, *map(id, decision.reasons))
+            if (reasons := shared.get(key)) is None:
+                shared[key] = reasons = self._reasons(decision)
+            day = None if tag.updated_at is None else in_utc(tag.updated_at).toordinal() - _EPOCH
             digest = short(tag.digest) if digests else ""
-            reasons = self._reasons(decision)
             if not block.add(fate, note, reasons, name=words.plain(tag.name), day=day, digest=digest):
                 break
         return block
@@ -250,10 +282,16 @@ class PageData:
         if pushed is None:
             self._unknown += 1
         else:
-            age = self._now - pushed
-            self._counts[fate][bisect_right(self._edges, _in_days(age))] += 1
-            limit = self._limits.get(decision.governed_by)
-            self._old[fate] += limit is not None and age >= limit
+            self._counts[fate][len(self._edges) - bisect_left(self._edge_moments, pushed)] += 1
+            limit = self._limit_moments.get(decision.governed_by)
+            self._old[fate] += limit is not None and pushed <= limit
+
+    def _before(self, duration: timedelta) -> datetime:
+        """The moment this long before the plan was made; the first of all moments if there is none."""
+        try:
+            return self._now - duration
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
 
     def _title(self, rule: Rule, governed_by: str) -> str:
         key = (rule, governed_by)
@@ -270,6 +308,11 @@ class PageData:
                 (self._title(reason.rule, decision.governed_by), detail, tuple(map(words.plain, shown)), hidden)
             )
         return tuple(reasons)
+
+
+def _space(block: Markup | None) -> int:
+    """The bytes of a block in the page, with its element."""
+    return 0 if block is None else len(block) + 60
 
 
 def _in_days(duration: timedelta) -> float:

@@ -2,12 +2,15 @@
 Renders `report.json` and `plan.json` in pieces, with one line for each decision and outcome.
 
 The documents are the Structs in `records.report` and `records.plan`. Their long lists are lazy: a
-registry may have a million tags, so its repositories are encoded one by one.
+registry may have a million tags, so its repositories are encoded one by one. Each document walks
+the repositories once, because making their plans is as expensive as encoding them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import Literal
 
@@ -16,11 +19,12 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
+from acr_cleanup.core.policy import KeepReason
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.quoting import in_utc
-from acr_cleanup.records.encoding import content_hash, lazy, pieces, well_formed
+from acr_cleanup.records.encoding import hashed_pieces, lazy, lazy_groups, pieces, well_formed
 from acr_cleanup.records.parts import (
     LeftOutRepositories,
     RecordedBlocker,
@@ -71,15 +75,14 @@ def render(result: Result) -> Iterator[str]:
 
 def render_plan(result: Result) -> Iterator[str]:
     """Yield the pieces of `plan.json`, in order."""
-    document = plan_document(result)
-    document.hash = content_hash(document)
-    yield from pieces(document)
+    yield from hashed_pieces(plan_document(result))
     yield "\n"
 
 
 def report(result: Result) -> Report:
     """Make the report of a run, with lazy lists."""
     plan, counts, view, applied = result.plan, result.counts, View(result), result.applied_plan
+    planned = _PlannedNames()
     tags, untagged = view.waiting
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -113,14 +116,8 @@ def report(result: Result) -> Report:
                 if outcome.tag is not None and outcome.kind is OutcomeKind.DELETED
             )
         ),
-        planned_tags=lazy(
-            lambda: (
-                f"{repository.repository}:{decision.tag.name}"
-                for repository in plan.repositories
-                for decision in repository.deletions
-            )
-        ),
-        repositories=lazy(lambda: map(_repository, plan.repositories)),
+        repositories=lazy(lambda: map(_repository, map(planned.noted, plan.repositories))),
+        planned_tags=lazy(planned.names),
         outcomes=lazy(lambda: map(_outcome, result.outcomes)),
         missing=lazy(lambda: map(_missing, plan.missing)),
         proof=None if result.proof is None else _verification(result.proof),
@@ -155,15 +152,32 @@ def plan_document(result: Result) -> PlanDocument:
         blockers=lazy(lambda: (well_formed(PlanBlocker.of(blocker)) for blocker in View(result).blockers)),
         refusals=lazy(lambda: map(well_formed, result.refusals)),
         clusters=lazy(lambda: map(_evidence, plan.usage.scans)),
-        steps=lazy(
-            lambda: (
-                well_formed(_step(repository.repository, step))
-                for repository in plan.repositories
-                for step in repository.steps
-            )
+        steps=lazy_groups(
+            lambda: (map(partial(_step, repository.repository), repository.steps) for repository in plan.repositories)
         ),
         hash="",
     )
+
+
+class _PlannedNames:
+    """
+    The planned tags of the repositories that were written, compressed.
+
+    The report lists them after the repositories, which are walked once.
+    """
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+
+    def noted(self, repository: RepositoryPlan) -> RepositoryPlan:
+        """Keep the names of its planned tags, and return the repository."""
+        names = [f"{repository.repository}:{decision.tag.name}" for decision in repository.deletions]
+        self._packed.append(zlib.compress("\0".join(names).encode("utf-8", "surrogatepass"), level=1) if names else b"")
+        return repository
+
+    def names(self) -> Iterator[str]:
+        for packed in filter(None, self._packed):
+            yield from zlib.decompress(packed).decode("utf-8", "surrogatepass").split("\0")
 
 
 def _evidence(scan: ClusterScan) -> PlannedCluster:
@@ -248,17 +262,25 @@ def _repository(repository: RepositoryPlan) -> RecordedRepository:
         bytes=repository.size,
         exact=repository.exact,
         warnings=list(map(warning_text, repository.warnings)),
-        decisions=lazy(lambda: map(_decision, repository.decisions)),
+        decisions=lazy(lambda: _decisions(repository.decisions)),
         untagged=lazy(lambda: map(_untagged, repository.untagged)),
         manifests=lazy(lambda: map(_manifest, steps)),
     )
 
 
-def _decision(decision: Decision) -> TagDecision:
-    tag = decision.tag
-    reasons = [TagReason(str(reason.rule), reason.detail, _uses(reason.uses)) for reason in decision.reasons]
-    verdict: Literal["keep", "delete"] = "keep" if reasons else "delete"
-    return TagDecision(tag.name, tag.digest, utc(tag.updated_at), verdict, reasons, decision.governed_by)
+def _decisions(decisions: Iterable[Decision]) -> Iterator[TagDecision]:
+    # Many tags share their reasons. The repository holds them, so no id occurs twice.
+    shared: dict[int, TagReason] = {}
+
+    def recorded(reason: KeepReason) -> TagReason:
+        if (known := shared.get(id(reason))) is None:
+            shared[id(reason)] = known = TagReason(str(reason.rule), reason.detail, _uses(reason.uses))
+        return known
+
+    for decision in decisions:
+        tag, reasons = decision.tag, list(map(recorded, decision.reasons))
+        verdict: Literal["keep", "delete"] = "keep" if reasons else "delete"
+        yield TagDecision(tag.name, tag.digest, utc(tag.updated_at), verdict, reasons, decision.governed_by)
 
 
 def _untagged(decision: ManifestDecision) -> UntaggedDecision:

@@ -9,25 +9,26 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions#s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
+from acr_cleanup.core.outcome import Outcome, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import MANIFEST_LOCKED, REPOSITORY_LOCKED, TAG_LOCKED
-from acr_cleanup.reports import charts, words
+from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB
+from acr_cleanup.reports.earlier_runs import new_tags, reviewed_numbers
 from acr_cleanup.reports.headline import headline
-from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item, table_row, tag_rows
+from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item, tag_rows
+from acr_cleanup.reports.markdown_tables import markdown_table, repositories, sources, totals, worth_a_look
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
 from acr_cleanup.reports.policy_tables import rule_table, scope_line
 from acr_cleanup.reports.pullers import PullerTable, puller_tables
-from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.view import View
@@ -52,6 +53,30 @@ class SummaryBlock:
     weight: tuple[int, int]
     """Blocks with a larger weight are omitted first."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitTable:
+    """A table whose rows after the first ones are shown apart, or folded."""
+
+    title: str
+    lines: Sequence[str]
+    """The header, its rule, and the rows. Empty: nothing is shown."""
+    hidden: tuple[str, ...] = ()
+    """Sentences after the last row."""
+    first: int = 20
+
+    def beginning(self, context: Context) -> Iterator[str]:
+        """The first rows, and the others if the page can fold them."""
+        if self.lines:
+            yield "\n".join([f"### {self.title}", "", *self.lines[: 2 + self.first]])
+            yield from self.rest(context) if context.dialect.folds else ()
+
+    def rest(self, context: Context) -> Iterator[str]:
+        if rest := self.lines[2 + self.first :]:
+            title = f"{self.title}: {len(rest):,} more"
+            lines = [*self.lines[:2], *rest, *(f"\n{text}" for text in self.hidden)]
+            yield context.dialect.folded(title, title, lines)
 
 
 @dataclass(frozen=True)
@@ -109,27 +134,31 @@ class Summary:
         if self.result.undo:
             undo = words.prose(self.result.undo)
             yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
-        if waiting := f"⏳ {view.probation} {self.result.ledger}" if view.probation else self.result.ledger:
-            yield (0, 1), waiting
+        if earlier := " ".join(filter(None, (view.probation, self.result.ledger, new_tags(view)))):
+            yield (0, 1), f"⏳ {earlier}"
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._deviations(view))
+        long: list[SplitTable] = []
         if not (view.ended_early or view.plan_rejected):
             yield (0, 2), self._totals(view)
-        yield from (((1, 4), text) for text in self._charts(view) if text)
-        if view.rows:
-            yield (1, 3), self._repositories(view)
+            long.append(self._sources())
+            yield from (((1, 2), text) for text in long[0].beginning(self.context))
+        yield from (((1, 1), text) for text in self._worth_a_look(view))
+        long.append(self._repositories(view))
+        yield from (((1, 2), text) for text in long[-1].beginning(self.context))
         yield from (((1, 3), table) for table in rule_table(self.result.plan))
+        yield from (((1, 2), text) for text in self._warnings(view))
+        yield from (((1, 2), text) for text in self._missing(view))
+        yield from (((1, 2), text) for text in self._others())
         folds = self.context.dialect.folds
         if folds:
             yield from self._tags(view)
-        yield from (((1, 2), text) for text in self._others())
-        yield from (((1, 2), text) for text in self._missing(view))
-        yield from (((1, 2), text) for text in self._warnings(view))
         yield from (((1, 5), self._pullers(table)) for table in puller_tables(self.result.plan.usage))
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration()
         if not folds:
-            # Unfolded, the long list of tags would hide every block after it.
+            # Unfolded, the long tables would hide every block after them.
+            yield from (((1, 3), text) for table in long for text in table.rest(self.context))
             yield from self._tags(view)
 
     def _verdict(self, view: View) -> str:
@@ -171,75 +200,28 @@ class Summary:
             ]
             yield "\n".join([*lines, *self._rest(len(view.unread))])
 
-    def _charts(self, view: View) -> Iterator[str]:
-        slices = charts.decisions(view)
-        if self.context.dialect.charts:
-            yield charts.pie(slices)
-            yield charts.bars(view)
-        else:
-            yield charts.table(slices)
-
     def _totals(self, view: View) -> str:
-        total, scans = view.total, self.result.plan.usage.scans
-        counts = self.result.counts
-        manifests = counts.deleted_manifests if view.acted else self.result.plan.manifests
-        services = [scan for scan in scans if scan.is_service]
-        scans = tuple(scan for scan in scans if not scan.is_service)
-        read = sum(not scan.blockers for scan in scans)
-        header = [view.gone_title, "Manifests", "Kept", "In use"]
-        header += [view.freed_title, "Clusters read", *(["Services read"] if services else []), "Took"]
-        cells = [
-            f"**{words.count(total.gone, 'tag')}**",
-            f"{manifests:,}",
-            words.count(total.kept, "tag"),
-            words.count(total.in_use, "tag"),
-            f"**{words.size(total.bytes)}**",
-            f"{read} of {len(scans)}",
-            *([f"{sum(scan.objects for scan in services):,}"] if services else []),
-            words.elapsed(self.result.finished_at - self.result.started_at),
-        ]
         line = scope_line(self.result.plan)
         notes = [f"Scope: {line}."] if line else []
+        notes += [note] if (note := reviewed_numbers(view)) else []
         notes += [view.verification] if view.verification else []
         notes += [f"Sizes are {view.size_note}."] if view.size_note else []
-        table = [table_row(header), table_row(["---:"] * len(header)), table_row(cells)]
-        return "\n".join([*table, *(f"\n{words.markdown(note, 600)}" for note in notes)])
+        notes += [f"This took {words.elapsed(self.result.finished_at - self.result.started_at)}."]
+        return "\n".join([*totals(view), "", words.markdown(" ".join(notes), 1500)])
 
-    def _repositories(self, view: View) -> str:
-        left = any(row.left for row in view.rows)
-        remarks = self._remarks(view)
-        header = ["Repository", "Tags", view.gone_title]
-        header += ["Not deleted"] if left else []
-        header += ["Kept", "In use", view.freed_title]
-        aligned = [":---", *("---:" for _ in header[1:]), *([":---"] if remarks else [])]
+    def _sources(self) -> SplitTable:
+        scans = self.result.plan.usage.scans
+        return SplitTable("Clusters and services", sources(scans) if scans else (), first=8)
 
-        def cells(row: Row, name: str) -> list[str]:
-            remark = [remarks.get(row.repository, "")] if remarks else []
-            if row.error:
-                return [name, "?", *("" for _ in header[2:]), *remark]
-            numbers = [row.tags, row.gone, *([row.left] if left else []), row.kept, row.in_use]
-            return [name, *(f"{number:,}" for number in numbers), words.size(row.bytes), *remark]
+    def _worth_a_look(self, view: View) -> Iterator[str]:
+        if lines := worth_a_look(view):
+            yield "\n".join(["### Worth a look", "", *lines])
 
-        order = sorted(view.rows, key=lambda row: (not row.gone and not row.left and not row.bytes, row.repository))
-        lines = [table_row([*header, *([""] if remarks else [])]), table_row(aligned)]
-        lines += [table_row(cells(row, words.code(row.repository))) for row in order[: self.table]]
-        if len(order) > 1:
-            lines.append(table_row(f"**{cell}**" if cell else "" for cell in cells(view.total, "Total")))
-        hidden = self._hidden(len(order) - self.table, "repository")
-        return "\n".join(["### Repositories", "", *lines, *(f"\n{text}" for text in hidden)])
-
-    def _remarks(self, view: View) -> dict[str, str]:
-        """Failures and warnings by repository, for the last column of the table."""
-        remarks: dict[str, list[str]] = {}
-        for kind, outcomes in view.deviations:
-            if kind is OutcomeKind.FAILED:
-                for name, number in Counter(outcome.repository for outcome in outcomes).items():
-                    remarks.setdefault(name, []).append(f"❌ {number:,} failed")
-        for tally in view.unread:
-            remarks.setdefault(tally.repository, []).append("⚠️ not read")
-        for name, number in Counter(repository for repository, _ in view.locked).items():
-            remarks.setdefault(name, []).append(f"⚠️ {number:,} locked")
-        return {name: ", ".join(texts) for name, texts in remarks.items()}
+    def _repositories(self, view: View) -> SplitTable:
+        """Those that free most come first: the reader must check them."""
+        order = sorted(view.rows, key=lambda row: (-row.bytes, -row.gone - row.left, row.repository))
+        hidden = tuple(self._hidden(len(order) - self.table, "repository"))
+        return SplitTable("Repositories", repositories(view, order[: self.table]) if order else (), hidden)
 
     def _deviations(self, view: View) -> Iterator[str]:
         if not view.deviations:
@@ -300,52 +282,43 @@ class Summary:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 
     def _pullers(self, table: PullerTable) -> str:
-        lines = [f"### {table.title}", "", table_row(list(table.columns)), table_row([":---"] * 3)]
-        lines += [
-            table_row([words.code(name), words.markdown(second), words.markdown(third)])
+        rows = (
+            [words.code(name), words.markdown(second), words.markdown(third)]
             for name, second, third in table.rows[: self.notes]
-        ]
+        )
+        lines = [f"### {table.title}", "", *markdown_table(table.columns, rows)]
         return "\n".join([*lines, *(f"\n{text}" for text in self._hidden(len(table.rows) - self.notes, "row"))])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        tallies = [tally for tally in view.readable if tally.tags or tally.untagged_decided]
+        readable = sorted(view.readable, key=lambda tally: (-tally.size, -tally.steps))
+        tallies = [tally for tally in readable if tally.tags or tally.untagged_decided]
         if not tallies:
             return
         yield (2, 1), "### Decisions by tag"
         for number, tally in enumerate(tallies[: self.expanded]):
-            yield (3, number), self._details(view, self.result.plan.repository(tally.repository))
+            yield (3, number), self._repository(view, self.result.plan.repository(tally.repository))
         yield from (((2, 1), text) for text in self._hidden(len(tallies) - self.expanded, "repository"))
 
-    def _details(self, view: View, repository: RepositoryPlan) -> str:
+    def _repository(self, view: View, repository: RepositoryPlan) -> str:
         gone, left = deleted_tags(view, repository), undeleted_tags(view, repository)
-        modal = "deleted" if view.acted else "would be deleted"
-        numbers = [f"{len(gone):,} {modal}", *([f"{len(left):,} not deleted"] if left else [])]
+        numbers = [f"{len(gone):,} {view.gone_verb}", *([f"{len(left):,} not deleted"] if left else [])]
         title = f"{', '.join(numbers)}, {len(repository.kept):,} kept"
         title += f"; {untagged}" if (untagged := view.untagged(repository)) else ""
         total = len(gone) + len(left) + len(repository.kept)
         rows = islice(tag_rows(view, repository, gone, left), self.rows)
         titles = ["Tag", "Digest", "Pushed", "Decision", "Why", *(["Rule"] if self.result.plan.policy.rules else [])]
-        header = [table_row(titles), table_row([":---"] * len(titles))]
         hidden = (f"\n{text}" for text in self._hidden(total - self.rows, "tag"))
         return self.context.dialect.folded(
             f"<code>{words.html(repository.repository)}</code>: {title}",
             f"{words.code(repository.repository)}: {title}",
-            [*header, *rows, *hidden],
+            [*markdown_table(titles, rows), *hidden],
         )
 
     def _configuration(self) -> str:
         policy = describe_policy(self.result.plan.policy).items()
-        lines = [words.markdown(policy_sentence(self.result.plan.policy), 1000), ""]
-        lines += [table_row(["Input", "Value"]), table_row([":---"] * 2)]
-        lines += [table_row([words.code(key), words.code(value, 1000)]) for key, value in policy]
-        scans = self.result.plan.usage.scans[: self.table]
-        if not scans:
-            return self.context.dialect.folded("Configuration", "Configuration", lines)
-        lines += ["", table_row(["Cluster", "Access", "Objects read", "Uses of this registry", "Blockers"])]
-        lines += [table_row([":---", ":---", "---:", "---:", "---:"])]
-        for scan in scans:
-            numbers = (f"{number:,}" for number in (scan.objects, len(scan.uses), len(scan.blockers)))
-            lines.append(table_row([words.code(scan.cluster), words.markdown(scan.access), *numbers]))
+        rows = ([words.code(key), words.code(value, 1000)] for key, value in policy)
+        sentence = words.markdown(policy_sentence(self.result.plan.policy), 1000)
+        lines = [sentence, "", *markdown_table(["Input", "Value"], rows)]
         return self.context.dialect.folded("Configuration", "Configuration", lines)
 
     def _next(self, view: View) -> Iterator[str]:

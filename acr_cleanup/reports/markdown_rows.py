@@ -29,11 +29,6 @@ OUTCOME_LABELS = {
 }
 
 
-def table_row(cells: Iterable[str]) -> str:
-    """Join cells that are Markdown already."""
-    return f"| {' | '.join(cells)} |"
-
-
 def list_item(first: str, seen: str, remedy: str = "") -> str:
     """
     Join the lines of a list item: the place, what was seen, and what to do. The remedy is not
@@ -48,24 +43,30 @@ def tag_rows(
     repository: RepositoryPlan,
     gone: Iterable[Decision],
     left: Iterable[tuple[Decision, Outcome]],
-) -> Iterator[str]:
+) -> Iterator[list[str]]:
     """
-    One row for each tag: failed, deleted, not deleted, then kept.
+    The cells of one row for each tag: failed, deleted, not deleted, then kept.
 
     Deletions come before kept tags, because a long table is cut at its end.
     """
     names = tags_of_kept_manifests(repository)
     by_rule = bool(view.result.plan.policy.rules)
 
-    def row(decision: str, why: str, tag: Tag | KeptTag, governed_by: str) -> str:
+    def row(decision: str, why: str, tag: Tag | KeptTag, governed_by: str) -> list[str]:
         return _tag_row(tag, decision, why, [words.code(governed_by) if governed_by else ""] if by_rule else [])
 
     failed = [pair for pair in left if pair[1].kind is OutcomeKind.FAILED]
     yield from (row(*_undeleted(outcome), decision.tag, decision.governed_by) for decision, outcome in failed)
     for decision in gone:
-        why = _unused(decision, view.result.plan.created_at)
+        vanished = decision.tag.name in repository.vanished and not view.acted
+        why = "it no longer exists as reviewed" if vanished else _unused(decision, view.result.plan.created_at)
         why += "; its manifest is kept" if decision.tag.name in names else ""
-        yield row("🗑️ deleted" if view.acted else "🗑️ delete", why, decision.tag, decision.governed_by)
+        yield row(
+            "🗑️ deleted" if view.acted else "📋 reviewed" if view.bound else "🗑️ delete",
+            why,
+            decision.tag,
+            decision.governed_by,
+        )
     yield from (
         row(*_undeleted(outcome), decision.tag, decision.governed_by)
         for decision, outcome in left
@@ -75,12 +76,12 @@ def tag_rows(
         yield from (row(*_kept(group, tag), tag, tag.governed_by) for tag in group.tags)
 
 
-def _tag_row(tag: Tag | KeptTag, decision: str, why: str, governed_by: list[str]) -> str:
+def _tag_row(tag: Tag | KeptTag, decision: str, why: str, governed_by: list[str]) -> list[str]:
     # Without the hard space, a narrow column breaks between sign and word, and doubles the height
     # of every row.
     unbroken = decision.replace(" ", "&nbsp;")
     name = words.code(words.name(tag.name))
-    return table_row([name, words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why, *governed_by])
+    return [name, words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why, *governed_by]
 
 
 def _undeleted(outcome: Outcome) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import Block, Grid
-from acr_cleanup.reports.markdown_rows import table_row
+from acr_cleanup.reports.markdown_tables import markdown_table
 from acr_cleanup.reports.policy_words import rule_patterns, rule_text
 
 RULES_SHOWN = 50
@@ -76,9 +76,8 @@ def rule_blocks(plan: Plan) -> Iterator[Block]:
 def rule_table(plan: Plan) -> Iterator[str]:
     """The same as a table of the summary."""
     if plan.policy.rules and plan.tallies:
-        lines = [table_row(RULE_COLUMNS), table_row([":---", ":---", ":---", "---:", "---:"])]
-        lines += [
-            table_row([words.code(name), words.code(matches), words.markdown(says), *numbers])
+        rows = (
+            [words.code(name), words.code(matches), words.markdown(says), *numbers]
             for name, matches, says, *numbers in rule_rows(plan)
-        ]
-        yield "\n".join(["### Rules", "", *lines])
+        )
+        yield "\n".join(["### Rules", "", *markdown_table(RULE_COLUMNS, rows, {3, 4})])

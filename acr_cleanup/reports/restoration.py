@@ -13,6 +13,7 @@ from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact,
 _STYLES = {
     RestoreOutcome.LOST: "bold red",
     RestoreOutcome.FAILED: "bold red",
+    RestoreOutcome.NOT_ATTEMPTED: "bold yellow",
     RestoreOutcome.TAKEN: "bold yellow",
     RestoreOutcome.RESTORED: "bold green",
     RestoreOutcome.POSSIBLE: "bold green",
@@ -22,6 +23,7 @@ _ORDER = (
     RestoreOutcome.POSSIBLE,
     RestoreOutcome.THERE,
     RestoreOutcome.TAKEN,
+    RestoreOutcome.NOT_ATTEMPTED,
     RestoreOutcome.FAILED,
     RestoreOutcome.LOST,
 )
@@ -30,6 +32,7 @@ _TITLES = {
     RestoreOutcome.POSSIBLE: "Can be restored",
     RestoreOutcome.THERE: "Exists already",
     RestoreOutcome.TAKEN: "Not changed, because the tag names another manifest now",
+    RestoreOutcome.NOT_ATTEMPTED: "Not attempted, because the restore was stopped",
     RestoreOutcome.FAILED: "Failed",
     RestoreOutcome.LOST: "Cannot be restored",
 }
@@ -49,6 +52,8 @@ class RestorationReport(TextPage):
     torn: bool = False
     """Is the last line of the journal cut off?"""
     dry_run: bool = False
+    stopped: bool = False
+    """Did a signal stop the restore?"""
 
     @property
     def complete(self) -> bool:
@@ -79,7 +84,10 @@ class RestorationReport(TextPage):
         if missing:
             parts.append(f"{missing} not restored")
         text = "; ".join(parts)
-        return f"{text[:1].upper()}{text[1:]}."
+        text = f"{text[:1].upper()}{text[1:]}."
+        if self.stopped and missing:
+            return f"Stopped by a signal. {text} Restore the same journal again: it continues with the rest."
+        return f"Stopped by a signal. {text}" if self.stopped else text
 
     def blocks(self) -> Iterator[Block]:
         """Yield all rows."""

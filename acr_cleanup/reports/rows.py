@@ -12,7 +12,6 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
-from acr_cleanup.core.rule_words import ChartGroup
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
@@ -138,4 +137,4 @@ def depends_on_rule(rule: Rule) -> bool:
 
 def said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
-    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)
+    return keep_rule(rule).title_suffices

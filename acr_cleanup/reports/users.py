@@ -28,6 +28,9 @@ _KINDS = (
     "Pod",
 )
 
+_CREATED = frozenset({"ReplicaSet", "ControllerRevision", "Pod", "Job"})
+"""Kinds that controllers create. Their names begin with that of the object that a person wrote."""
+
 
 def users(tag: KeptTag | KeepReason, limit: int) -> tuple[tuple[str, ...], int]:
     """
@@ -50,12 +53,27 @@ def by_digest(tag: KeptTag) -> bool:
     return bool(tag.uses) and all(use.reference.tag != tag.name and not use.reference.is_open for use in tag.uses)
 
 
-def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
-    def rank(use: ImageUse) -> tuple[int, str]:
-        kind = use.workload.kind
-        return _KINDS.index(kind if kind in _KINDS else ""), str(use)
+def authored(uses: Iterable[ImageUse]) -> list[Workload]:
+    """The workloads that use an image, without those that another of them created. Each once."""
+    workloads = dict.fromkeys(use.workload for use in uses)
+    names = {(workload.cluster, workload.namespace, workload.name) for workload in workloads}
 
-    distinct = list({str(use): use for use in sorted(uses, key=rank)}.values())
+    def is_created(workload: Workload) -> bool:
+        parts = workload.name.split("-") if workload.kind in _CREATED else []
+        owners = ("-".join(parts[:end]) for end in range(1, len(parts)))
+        return any((workload.cluster, workload.namespace, owner) in names for owner in owners)
+
+    top = [workload for workload in workloads if not is_created(workload)]
+    return sorted(top, key=lambda workload: (_rank(workload.kind), workload))
+
+
+def _rank(kind: str) -> int:
+    return _KINDS.index(kind if kind in _KINDS else "")
+
+
+def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
+    ordered = sorted(uses, key=lambda use: (_rank(use.workload.kind), str(use)))
+    distinct = list({str(use): use for use in ordered}.values())
     shown: list[ImageUse] = []
     for use in distinct:
         # Ownership is guessed from names. That is enough here: it only chooses which users are
@@ -67,4 +85,4 @@ def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
 
 def _created_by(child: Workload, owner: Workload) -> bool:
     same_place = (child.cluster, child.namespace) == (owner.cluster, owner.namespace)
-    return same_place and child.kind in {"ReplicaSet", "Pod", "Job"} and child.name.startswith(f"{owner.name}-")
+    return same_place and child.kind in _CREATED and child.name.startswith(f"{owner.name}-")

@@ -57,7 +57,17 @@ class View:
     def gone_title(self) -> str:
         """The title of the numbers of deleted tags."""
         done = self.acted or (not self.result.dry_run and self.result.verdict is Verdict.APPLIED)
-        return "Deleted" if done else "Would delete"
+        return "Deleted" if done else "In the reviewed plan" if self.bound else "Would delete"
+
+    @property
+    def gone_verb(self) -> str:
+        """What the deleted tags were, or would be; for a reviewed plan that was not applied, where they are."""
+        return "deleted" if self.acted else "in the reviewed plan" if self.bound else "would be deleted"
+
+    @property
+    def bound(self) -> bool:
+        """Was the run bound to a reviewed plan? The planned tags are then those of that plan, not of now."""
+        return self.result.applied_plan is not None
 
     @property
     def ended_early(self) -> bool:
@@ -282,7 +292,7 @@ class View:
             return ""
         planned = {decision.manifest.digest for decision in repository.untagged_deletions}
         deleted = planned & self.deleted_manifests(repository.repository) if self.acted else planned
-        verb = words.plural(len(deleted), "was") + " deleted" if self.acted else "would be deleted"
+        verb = words.plural(len(deleted), "was") + " deleted" if self.acted else self.gone_verb
         parts = [f"{words.count(len(deleted), 'untagged manifest')} {verb}"]
         if undeleted := len(planned - deleted):
             parts.append(f"{undeleted:,} had changed or could not be deleted")

@@ -40,6 +40,10 @@ _PLURALS = {
     "is": "are",
     "was": "were",
     "has": "have",
+    "belongs": "belong",
+    "exists": "exist",
+    "counts": "count",
+    "selects": "select",
     "its": "their",
     "it": "they",
 }
@@ -163,17 +167,6 @@ def size(number: int) -> str:
     while value >= 1023.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
-
-
-def unit(number: int) -> tuple[str, int]:
-    """
-    Return the IEC unit that `size` uses for this number of bytes, and the bytes in one unit.
-
-    >>> unit(12_670_000_000), unit(5)
-    (('GiB', 1073741824), ('B', 1))
-    """
-    name = size(number).rpartition(" ")[2]
-    return name, 1024 ** _UNITS.index(name)
 
 
 def age(duration: timedelta) -> str:

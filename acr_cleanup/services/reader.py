@@ -16,6 +16,7 @@ from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resour
 from acr_cleanup.access.permissions import may
 from acr_cleanup.access.pullers import identities
 from acr_cleanup.access.read_failure import ReadFailure, attempt
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES
@@ -36,7 +37,6 @@ class ServiceSearch:
     The services to read.
 
     subscriptions: where to look; Resource Graph adds further ones unless `only_these`.
-    registry_subscription, registry_group: where the registry is, if it is known.
     cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
     required, revisions, site_snapshots: `require-all-services`, `container-app-revisions`, `app-service-snapshots`.
@@ -44,12 +44,10 @@ class ServiceSearch:
     pullers: also list who else may pull.
     """
 
-    registry: RegistryHost
+    place: RegistryPlace
     subscriptions: tuple[str, ...]
     read_text: ReadText
     only_these: bool = False
-    registry_subscription: str | None = None
-    registry_group: str | None = None
     cache_rules: Sequence[Resource] | None = None
     groups: frozenset[str] = frozenset({"auto"})
     required: bool = False
@@ -59,6 +57,10 @@ class ServiceSearch:
     known_clusters: Collection[str] = ()
     pullers: bool = True
     concurrency: int = 8
+
+    @property
+    def registry(self) -> RegistryHost:
+        return self.place.host
 
     def selects(self, row: ServiceType) -> bool:
         """Is this type to be read? Types without a group are read if all are."""

@@ -16,6 +16,7 @@ from acr_cleanup.access import roles
 from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.find_registry import find_registry
 from acr_cleanup.access.pullers import read_pullers
 from acr_cleanup.access.read_failure import ReadFailure, attempt, or_waive
 from acr_cleanup.access.resource_graph import Discovered, discover
@@ -27,7 +28,7 @@ from acr_cleanup.services import special, table
 from acr_cleanup.services.app_service import read_site
 from acr_cleanup.services.images import Findings
 from acr_cleanup.services.reader import AT_ONCE, Reader, ReadResource, ServiceSearch, TypeReading
-from acr_cleanup.services.table import OF_REGISTRY, REGISTRIES, TOLD, TYPES, ServiceGroup, ServiceType
+from acr_cleanup.services.table import OF_REGISTRY, TOLD, TYPES, ServiceGroup, ServiceType
 
 _READERS: dict[ServiceType, ReadResource] = {
     table.SITES: read_site,
@@ -82,7 +83,7 @@ class _Run:
 
     async def read_subscriptions(self) -> None:
         """Read the known subscriptions, and those that Resource Graph adds."""
-        ids = (*self.search.subscriptions, self.search.registry_subscription or "")
+        ids = (*self.search.subscriptions, self.search.place.subscription or "")
         known = tuple(dict.fromkeys(subscription.lower() for subscription in ids if subscription))
 
         async def ask_graph() -> None:
@@ -107,29 +108,20 @@ class _Run:
 
     async def read_registry(self) -> None:
         """Find the registry; read the lists below it, and who may pull."""
-        self.registry, self.registry_failure = await attempt("find the registry", self._find_registry)
+        place = self.search.place
+        if place.list_path:
+            find = partial(find_registry, self._requests, place)
+            self.registry, self.registry_failure = await attempt("find the registry", find)
         if self.registry is None:
             await self._all_read.wait()
             listed = (item for reading in self.readings.values() for type_ in reading.types for item in type_.listed)
-            self.registry = next(filter(self._is_registry, listed), None)
+            shown = (item for item in listed if place.is_shown_as(first(item.body, "properties.loginServer")))
+            self.registry = next(shown, None)
         if self.registry is not None:
             reading = self._reading(self.registry.id.split("/")[2])
             rows = self._rows(OF_REGISTRY)
             below = [partial(reading.read_type, row, _READERS.get(row), self.registry.id) for row in rows]
             await gather([*below, self._read_pullers] if self.search.pullers else below, limit=AT_ONCE)
-
-    async def _find_registry(self) -> Resource | None:
-        """Find the registry in its resource group: its name may differ from the first part of its host."""
-        subscription, group = self.search.registry_subscription, self.search.registry_group
-        if not (subscription and group):
-            return None
-        path = f"/subscriptions/{subscription.lower()}/resourceGroups/{group}/providers/{REGISTRIES.type}"
-        registries = await self._requests(subscription).list(path, REGISTRIES.api_version)
-        return next(filter(self._is_registry, registries), None)
-
-    def _is_registry(self, resource: Resource) -> bool:
-        host = first(resource.body, "properties.loginServer")
-        return isinstance(host, str) and host.lower() == self.search.registry.login_server.lower()
 
     async def _read_pullers(self) -> None:
         async def explained() -> set[str]:

@@ -25,6 +25,7 @@ from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.access.registry_place import RegistryPlace
     from acr_cleanup.clusters.target import ClusterTarget, Waiver
     from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
@@ -257,6 +258,12 @@ class Settings:
     cloud: Cloud
     registry_subscription_id: str | None = None
     registry_resource_group: str | None = None
+
+    @property
+    def registry_place(self) -> RegistryPlace:
+        from acr_cleanup.access.registry_place import RegistryPlace  # noqa: PLC0415
+
+        return RegistryPlace(self.registry, self.registry_subscription_id, self.registry_resource_group)
 
     @property
     def policy(self) -> RetentionPolicy:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from math import inf
 
@@ -71,10 +70,6 @@ class RepositoryApply:
     look_took: float = 0.0
     deleted: set[Digest] = field(default_factory=set)
     """The manifests that this run has deleted here."""
-    oldest_deleted: datetime | None = None
-    """The earliest first push among the manifests that this run has deleted here."""
-    _unanswered: set[asyncio.Event] = field(default_factory=set)
-    """The deletions that were sent and not answered yet."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -129,6 +124,10 @@ class RepositoryApply:
             self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {text}")
             return (), rest
 
+        awaited = {digest for step in confirmed.steps for digest in step.after}
+        if early := [step for step in rest if isinstance(step, DeleteManifest) and step.digest in awaited]:
+            # The plan did not know that these must be deleted before: it read fewer subjects.
+            return (*early, *steps), [step for step in rest if step not in early]
         self._note(confirmed.outcomes)
         self.not_deleted |= {
             outcome.digest
@@ -234,16 +233,7 @@ class RepositoryApply:
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
-                oldest = self.oldest_deleted
-                answered = asyncio.Event()
-                self._unanswered.add(answered)
-                try:
-                    kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
-                finally:
-                    self._unanswered.discard(answered)
-                    answered.set()
-                if kind is OutcomeKind.GONE and await self._went_along(attempt.step, oldest):
-                    return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
+                kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
                 self._note_answer(attempt.step, kind)
                 return kind, ""
         except JournalError as error:
@@ -263,40 +253,13 @@ class RepositoryApply:
 
     def _note_answer(self, step: Step, kind: OutcomeKind) -> None:
         """Note what the answer to this deletion means for the other steps."""
-        if not isinstance(step, DeleteManifest):
+        if kind is OutcomeKind.DELETED or not (isinstance(step, DeleteManifest) and step.manifest.hides_subject):
             return
-        manifest = step.manifest
-        if kind is OutcomeKind.DELETED and manifest.created_at is not None:
-            self.oldest_deleted = min(self.oldest_deleted or manifest.created_at, manifest.created_at)
-        if kind is OutcomeKind.LOCKED and manifest.may_have_subject and not manifest.known:
-            # It is kept now, and the registry would delete it together with its subject. Its subject
-            # was not read, so nothing more is deleted here before the next check reads it.
-            self.looked_at = -inf
-
-    async def _went_along(self, step: Step, oldest: datetime | None) -> bool:
-        """
-        Has the registry deleted this manifest together with another one that this run has deleted?
-
-        Whether one refers to the other was not read. A referrer is pushed after its subject.
-
-        oldest: `oldest_deleted` before the deletion of this step was sent.
-        """
-        if not isinstance(step, DeleteManifest) or not self._may_go_along(step.manifest):
-            return False
-        if step.manifest.known:
-            # It is sent in the first wave, together with what its subject may be attached to.
-            await asyncio.gather(*(other.wait() for other in tuple(self._unanswered)))
-            oldest = self.oldest_deleted
-        created = step.manifest.created_at
-        return oldest is not None and (created is None or oldest <= created)
-
-    def _may_go_along(self, manifest: Manifest | None) -> bool:
-        """May it be attached, also over others that are planned, to a manifest that was not read?"""
-        while manifest is not None and manifest.may_have_subject:
-            if not manifest.known:
-                return True
-            manifest = self._manifests.get(manifest.subject) if manifest.subject is not None else None
-        return False
+        # If it is locked, it is kept now, and the registry would delete it together with its subject.
+        # If it is gone, the registry may have done so. Its subject was not read, so nothing more is
+        # deleted here before the next check reads it, or those of the others.
+        self.looks.start_anew(all_referrers=kind is OutcomeKind.GONE)
+        self.looked_at = -inf
 
     @cached_property
     def _manifests(self) -> dict[Digest, Manifest]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.access.resource_manager import open_manager
-from acr_cleanup.core.references import RegistryHost
 
 API_VERSION = "2025-11-01"
 _SECONDS = 60
@@ -28,9 +28,7 @@ class CacheRules:
     """
 
     azure: Azure
-    host: RegistryHost
-    subscription: str | None
-    group: str | None
+    place: RegistryPlace
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _readers: int = 0
     _answer: tuple[Resource, ...] | None = None
@@ -55,14 +53,13 @@ class CacheRules:
                 self._answer = None
 
     async def _request(self) -> tuple[Resource, ...] | None:
-        if self.subscription is None or self.group is None:
+        registry, subscription = self.place.resource_id, (self.place.subscription or "").lower()
+        if not registry:
             return None
-        subscription = self.subscription.lower()
-        path = f"/subscriptions/{subscription}/resourceGroups/{self.group}/providers/Microsoft.ContainerRegistry"
         try:
             async with asyncio.timeout(_SECONDS), open_manager(self.azure) as manager:
                 requests = Requests(manager, subscription, asyncio.Semaphore(1))
-                return tuple(await requests.list(f"{path}/registries/{self.host.name}/cacheRules", API_VERSION))
+                return tuple(await requests.list(f"{registry}/cacheRules", API_VERSION))
         except Exception as error:  # noqa: BLE001  more is kept with them, and a run works without
             log.info(
                 "The cache rules of the registry cannot be read, so only `mirrors` names upstream hosts: %s", error

@@ -68,6 +68,7 @@ class LedgerHistory:
 
     def __init__(self, ledger: Ledger | None, since: datetime | None) -> None:
         self.since = since
+        self.last_run = ledger.written_at if ledger is not None else None
         entries = ledger.repositories if ledger is not None else ()
         self.repositories = {entry.repository: RecordedRepository(entry) for entry in entries}
 

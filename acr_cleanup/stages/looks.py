@@ -39,6 +39,15 @@ MARGIN = timedelta(minutes=5)
 COUNTS = 2
 """How often a repository is counted: another client may push between the lists and the count."""
 
+FEW = 16
+"""
+If a plan deletes so few manifests of a repository, their subjects are read before.
+
+The registry deletes a referrer together with its subject, so the referrer must be deleted first. To
+read each of many would double the requests. They are deleted in the order of their pushes (`_place`
+in core/steps).
+"""
+
 SUSPECTS_AT_ONCE = 8
 """Manifests without their planned tags that are requested at once, to see whether they still exist."""
 
@@ -56,15 +65,22 @@ class Looks:
     _standing: StandingDecision | None = None
     _usage: UsageIndex | None = None
     """The index with which the standing decision was made."""
+    all_referrers: bool = False
+    """Read the subjects of deleted manifests, even if they are many."""
 
     def deleted(self, step: Step) -> None:
         """Note that this step was carried out, or that another client did the same."""
         if self._standing is not None:
             self._standing.deleted(step)
 
-    def start_anew(self) -> None:
-        """Require a full look: a step has failed, and what it left behind may keep other items."""
+    def start_anew(self, *, all_referrers: bool = False) -> None:
+        """
+        Require a full look: a step has failed, and what it left behind may keep other items.
+
+        all_referrers: from now on, read the subjects of deleted manifests, too.
+        """
         self._standing = None
+        self.all_referrers |= all_referrers
 
     async def still_stands(self, usage: UsageIndex) -> bool:
         """
@@ -121,7 +137,7 @@ class Looks:
             usage,
             plan.policy,
             plan.created_at,
-            backup=context.backup,
+            all_referrers=context.backup or self.all_referrers or len(self.planned) <= FEW,
             retained=frozenset(not_deleted),
             orphans=frozenset(orphans),
         )
@@ -129,7 +145,7 @@ class Looks:
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
         context.on_inventory(inventory, usage)
-        return await off_loop(inventory, partial(self._compared, decided, steps, rest, now))
+        return await off_loop(len(inventory.tags), partial(self._compared, decided, steps, rest, now))
 
     def _compared(
         self, decided: DecidedRepository, steps: Sequence[Step], rest: Sequence[Step], now: datetime | None

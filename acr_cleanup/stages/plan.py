@@ -71,7 +71,16 @@ async def make_plan(
 
     async def plan_one(name: str) -> None:
         plan = await _plan_repository(
-            name, registry, usage, policy, now, untagged_expire, on_decided, backup=backup, exact_sizes=exact_sizes
+            name,
+            registry,
+            usage,
+            policy,
+            now,
+            untagged_expire,
+            on_decided,
+            backup=backup,
+            exact_sizes=exact_sizes,
+            listed=known is None or name in known,
         )
         plans.append(Packed.of(plan))
         progress("repositories", len(plans), len(names), name)
@@ -98,6 +107,12 @@ async def make_plan(
     return plan if ours is None else bound_to(ours, plan)
 
 
+NOT_IN_CATALOG = (
+    "The registry's list of repositories leaves it out, so no object was searched for mentions of it. Run again. If that "
+    "does not help, let the identity list all repositories of the registry."
+)
+
+
 async def _plan_repository(
     name: str,
     registry: Registry,
@@ -109,14 +124,17 @@ async def _plan_repository(
     *,
     backup: bool,
     exact_sizes: bool,
+    listed: bool,
 ) -> RepositoryPlan:
     try:
-        inventory = await read_repository(registry, name, usage, policy, now, backup=backup, edges=False)
+        inventory = await read_repository(registry, name, usage, policy, now, all_referrers=backup, edges=False)
     except RegistryUnreachable:
         raise
     except RegistryError as error:
         # Its content is unknown, so all of it is kept. Other repositories do not depend on it.
         return RepositoryPlan(name, error=str(error))
+    if not listed and (inventory.tags or inventory.manifests):
+        return RepositoryPlan(name, error=NOT_IN_CATALOG)
     decided = await decide_repository(Evidence(inventory, usage, policy, now), untagged_expire)
     on_decided(decided.evidence, decided.plan)
     plan = replace(decided.plan, missing=await find_missing(inventory, usage, registry))

@@ -55,9 +55,7 @@ def publish(
             faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
 
     with place("The report files could not be written"):
-        context = files.write(result, report_dir, context, reviewed)
-        if plan_file is not None:
-            files.write_plan(result, plan_file)
+        context = files.write(result, report_dir, context, reviewed, plan_file)
     # Before the long text: a run that is about to be killed has at least set its outputs.
     with place("The outputs could not be made"):
         if fault := runtime.outputs(outputs(result, context)):

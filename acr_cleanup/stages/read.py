@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
@@ -77,8 +78,6 @@ class ServiceChoice:
 
     groups: frozenset[str] = frozenset()
     required: bool = False
-    registry_subscription: str | None = None
-    registry_group: str | None = None
     revisions: int = sys.maxsize
     site_snapshots: int = 0
     concurrency: int = 8
@@ -89,7 +88,7 @@ class ConfiguredClusters:
     """The clusters of a configuration, as `UsageSources`."""
 
     azure: Azure
-    registry: RegistryHost
+    place: RegistryPlace
     targets: tuple[ClusterTarget, ...]
     helm_history: int = 0
     """Newest revisions of each Helm release that count as used."""
@@ -140,7 +139,7 @@ class ConfiguredClusters:
         return await self.cache_rules.read() if self.cache_rules is not None and repositories else None
 
     def _names(self, repositories: Collection[str], rules: Sequence[Resource] | None) -> Names:
-        return Names.of(self.registry, repositories, {**mirrors_of(rules), **self.mirrors})
+        return Names.of(self.place.host, repositories, {**mirrors_of(rules), **self.mirrors})
 
     async def find_unlisted(self) -> Outside:
         from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
@@ -160,12 +159,10 @@ class ConfiguredClusters:
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
         texts = ServiceTexts(self._names(repositories, rules))
         search = ServiceSearch(
-            self.registry,
+            self.place,
             subscriptions=self.subscriptions or known.subscriptions,
             read_text=texts.read,
             only_these=bool(self.subscriptions),
-            registry_subscription=self.services.registry_subscription,
-            registry_group=self.services.registry_group,
             cache_rules=rules,
             groups=self.services.groups,
             required=self.services.required,
@@ -190,11 +187,9 @@ class ConfiguredClusters:
         from acr_cleanup.registry.pull_log import PullLogSearch, read_pull_log  # noqa: PLC0415
 
         search = PullLogSearch(
-            self.registry,
+            self.place,
             self.pulled_within,
             self.ignore_pulls_by,
-            self.services.registry_subscription,
-            self.services.registry_group,
             await asyncio.to_thread(searched_subscriptions, self.targets, self.subscriptions),
             waived=PULL_LOG in self._waived_services,
             addresses=self.shows_addresses,

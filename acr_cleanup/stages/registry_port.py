@@ -15,6 +15,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories that a stage works on at once. The registry's pace bounds the requests themselves."""
@@ -52,6 +53,10 @@ class Registry(Protocol):
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         """List every tag and manifest of the repository."""
+        ...
+
+    async def list_names(self, name: str) -> RepositoryNames:
+        """List the names of every tag and manifest of the repository."""
         ...
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:

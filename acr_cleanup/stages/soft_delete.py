@@ -14,10 +14,10 @@ import msgspec
 from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.access.roles import POLICIES
 from acr_cleanup.core.outcome import Undo
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
 # Versions without `preview` do not return the soft delete policy.
@@ -64,11 +64,9 @@ class RegistryPolicies:
     Policies that cannot be read are not an error: each answer then says what follows.
     """
 
-    def __init__(self, azure: Azure, host: RegistryHost, subscription: str | None, group: str | None) -> None:
+    def __init__(self, azure: Azure, place: RegistryPlace) -> None:
         self._azure = azure
-        self._host = host
-        self._subscription = subscription
-        self._group = group
+        self._place = place
         self._lock = asyncio.Lock()
         self._answer: _Policies | str | None = None
         """The policies, or why they cannot be read. None before the first question."""
@@ -78,7 +76,7 @@ class RegistryPolicies:
         policies = await self._read()
         if isinstance(policies, str):
             return _unknown(policies, backup=backup)
-        return describe(policies, backup=backup, registry=self._host.login_server.partition(".")[0])
+        return describe(policies, backup=backup, registry=self._place.host.login_server.partition(".")[0])
 
     async def untagged_expire(self) -> bool:
         """
@@ -87,7 +85,7 @@ class RegistryPolicies:
         True if the policy cannot be read; False if the configuration does not say where to read it.
         https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
         """
-        if self._subscription is None or self._group is None:
+        if not self._place.list_path:
             return False
         policies = await self._read()
         return isinstance(policies, str) or policies.untagged_expire
@@ -99,11 +97,11 @@ class RegistryPolicies:
             return self._answer
 
     async def _request(self) -> _Policies | str:
-        if self._subscription is None or self._group is None:
+        if not self._place.list_path:
             return "the configuration does not set the registry's subscription_id and resource_group"
         try:
             async with asyncio.timeout(_LIST_SECONDS):
-                policies = await _policies(self._host, self._subscription, self._group, self._azure)
+                policies = await _policies(self._place, self._azure)
         except (ReadFailure, IdentityError) as error:
             log.debug("reading the policies of the registry", exc_info=True)
             return f"{error.seen} {error.remedy}".strip().rstrip(".")
@@ -114,7 +112,7 @@ class RegistryPolicies:
             return f"{type(error).__name__}: {error}"
         if policies is None:
             # Azure omits from the list a registry that the identity may not read.
-            seen = f"Azure shows no registry {self._host.login_server} in resource group {self._group}"
+            seen = f"Azure shows no registry {self._place.host.login_server} in resource group {self._place.group}"
             return f"{seen}. Give the identity the role {READER}, or correct resource_group and subscription_id"
         return policies
 
@@ -151,21 +149,19 @@ def _unknown(why: str, *, backup: bool) -> Undo:
     return Undo(f"It is unknown whether soft delete is enabled: {why}.{kept}")
 
 
-async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
+async def _policies(place: RegistryPlace, azure: Azure) -> _Policies | None:
     """
     Return None if the resource group has no such registry.
 
     Raises `ReadFailure` and `IdentityError`.
     """
-    # List them: the name of a registry may differ from the first part of its host.
-    path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
+    subscription = place.subscription or ""
     call = "read the policies of the registry"
     async with open_manager(azure) as manager:
         with arm_problem(call, Subscription(subscription), role=READER):
             client = await manager.client(subscription)
-            registries = msgspec.convert(await list_resources(client, path, API_VERSION), list[_Registry])
-    wanted = host.login_server.lower()
+            registries = msgspec.convert(await list_resources(client, place.list_path, API_VERSION), list[_Registry])
     for registry in registries:
-        if registry.properties.login_server.lower() == wanted:
+        if place.is_shown_as(registry.properties.login_server):
             return registry.properties.policies or _Policies()
     return None

@@ -22,6 +22,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Baseline, Broken, Missing, Proof, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
+from acr_cleanup.stages.read_repository import off_loop
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 SETTLE = 5.0
@@ -167,11 +168,12 @@ class _Verifier:
     async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
-            after = await self.registry.list_repository(repository)
+            after = await self.registry.list_names(repository)
         except AcrCleanupError as error:
             self.unproven.append(f"{repository}: {error}")
             return None
-        return compare(
+        job = partial(
+            compare,
             self.witness.standing[repository],
             after,
             self.plan.usage,
@@ -179,6 +181,7 @@ class _Verifier:
             missing={missing.name for missing in self.plan.missing if missing.repository == repository},
             deleted=deleted,
         )
+        return await off_loop(len(after.tags), job)
 
     async def _confirm(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
         """

@@ -85,11 +85,9 @@ async def _read(settings: Settings, azure: Azure, groups: frozenset[str]) -> tup
         return await answer(client, request)
 
     search = ServiceSearch(
-        settings.registry,
+        settings.registry_place,
         subscriptions=tuple(f"{number}{SUBSCRIPTION[1:]}" for number in range(SERVICE_SUBSCRIPTIONS)),
         read_text=ServiceTexts(Names.of(settings.registry, ["shop/app"])).read,
-        registry_subscription=settings.registry_subscription_id,
-        registry_group=settings.registry_resource_group,
         groups=groups,
         concurrency=WIDTH,
     )

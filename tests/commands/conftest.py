@@ -10,6 +10,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.stage import OLD, Stage, shorten_pauses, staged
 from tests.helpers.tool_runs import Tool, serving
 
@@ -25,7 +26,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.fixture
 async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
     """Serve two clusters that use one old tag each, 2.0 and 2.1; the old tag 1.0 is unused."""
-    world = World(face="proxy")
+    world = World(face="proxy", run_command=run_command)
     for tag in ("1.0", "2.0", "2.1"):
         world.registry.push("shop/web", tag, age=OLD)
     for key, tag in (("production", "2.0"), ("test", "2.1")):

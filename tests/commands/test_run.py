@@ -15,6 +15,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)
@@ -27,7 +28,7 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     The tool uses real host names, through a proxy.
     """
-    world = World(face="proxy")
+    world = World(face="proxy", run_command=run_command)
     registry = world.registry
     for name in ("1.0", "1.1", "2.0"):
         registry.push("shop/web", name, age=OLD)
@@ -342,3 +343,14 @@ async def test_broken_report_does_not_stop_the_other_reports(tool: Tool, monkeyp
     assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
     assert ran.err.count("ZeroDivisionError: a bug") == 2
     assert "Traceback" not in ran.out + ran.err
+
+
+async def test_deletions_are_reported_if_the_verification_fails(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("acr_cleanup.commands.run.verify", fail)
+    ran = await tool.apply()
+
+    assert ran.code != 0
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}

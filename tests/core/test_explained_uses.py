@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from acr_cleanup.core.explanation import (
     ExplainedDecision,
     Explanation,
@@ -160,7 +162,7 @@ def test_use_of_a_distant_relative_is_listed() -> None:
 
 def test_unreadable_artifact_does_not_count_without_its_use() -> None:
     """It was read because of the use. Without it, it would be unread, not unreadable."""
-    ghost = replace(referrer("r", "a"), known=False, subject=None)
+    ghost = structs.replace(referrer("r", "a"), known=False, subject=None)
     explanation = explain_tag(
         evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use("1.0"), use(None, "r")), "1.0"
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.explanation import (
     decide,
@@ -37,11 +37,13 @@ def unprotected(repository: RepositoryInventory) -> RepositoryInventory:
     """The same repository with nothing young, locked or unreadable."""
     old = NOW - timedelta(days=100)
     manifests = {
-        digest: replace(manifest, known=True, locked=False, updated_at=old)
+        digest: structs.replace(manifest, known=True, locked=False, updated_at=old)
         for digest, manifest in repository.manifests.items()
     }
     tags = tuple(
-        replace(tag, locked=False, updated_at=old) for tag in repository.tags if tag.digest in repository.manifests
+        structs.replace(tag, locked=False, updated_at=old)
+        for tag in repository.tags
+        if tag.digest in repository.manifests
     )
     return RepositoryInventory(repository.name, tags, manifests)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.history import NO_USES, History, NoHistory, PastUse, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
@@ -17,7 +18,7 @@ from acr_cleanup.core.packed_set import PackedSet
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule
-from acr_cleanup.core.retention import RetentionPolicy, day
+from acr_cleanup.core.retention import RetentionPolicy, Scope, day
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.subjects import open_questions
 from acr_cleanup.core.usage import ImageUse
@@ -51,6 +52,7 @@ class Records:
     past: PastUses = NO_USES
     candidates: Mapping[str, datetime] = field(default_factory=dict)
     """Tag name or digest -> since when it is a candidate."""
+    last_run: datetime | None = NOW - timedelta(days=1)
 
     def uses(self, repository: str) -> PastUses:
         return self.past if repository == REPOSITORY else NO_USES
@@ -248,13 +250,40 @@ def test_last_tag_waits_with_what_keeps_its_manifest() -> None:
 
 def test_subjects_of_waiting_images_are_asked_for() -> None:
     """A waiting image may be attached to one that is deleted now."""
-    unread = replace(image("x"), media_type=OCI_IMAGE, known=False, platform="linux/amd64")
-    repository = inventory([tag("a", "x"), tag("b", "y")], [unread, replace(unread, digest=d("y"))])
+    unread = structs.replace(image("x"), media_type=OCI_IMAGE, known=False, platform="linux/amd64")
+    repository = inventory([tag("a", "x"), tag("b", "y")], [unread, structs.replace(unread, digest=d("y"))])
     running = use("live", None, running=True)
     policy = RetentionPolicy(probation=WEEK)
     history = Records(candidates={"a": NOW - WEEK})
 
     assert open_questions(Evidence(repository, replace(usage(running), history=history), policy, NOW))
+
+
+def test_tag_that_the_last_run_did_not_select_is_new() -> None:
+    repository = inventory([tag("known", "a"), tag("unknown", "b"), tag("young", "c", days=1)])
+    history = Records(candidates={"known": NOW - WEEK})
+
+    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == frozenset({"unknown"})
+
+
+def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
+    """The last run announced it, but did not delete it."""
+    repository = inventory([tag("ended", "a"), tag("ended-before", "b"), tag("waits", "c")])
+    half_a_day = timedelta(hours=12)
+    history = Records(candidates={"ended": NOW - WEEK - half_a_day, "ended-before": NOW - 2 * WEEK})
+
+    planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL, probation=WEEK))
+
+    assert deletions(planned) >= {"ended", "ended-before"}
+    assert planned.new == frozenset({"ended"})
+
+
+@pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])
+def test_without_records_of_the_last_run_nothing_is_called_new(history: History) -> None:
+    planned = plan(inventory([tag("a", "x")]), history, RetentionPolicy(scope=Scope.ALL))
+
+    assert planned.new is None
+    assert planned.tally.new is None
 
 
 def test_day_of_another_year_has_the_year() -> None:
@@ -274,25 +303,25 @@ LISTED = Manifest(d("i"), OCI_INDEX, size=3)
 
 def test_body_is_recalled_in_its_own_repository() -> None:
     memory = BodyMemory()
-    read = replace(LISTED, children=(d("x"),), known=True)
+    read = structs.replace(LISTED, children=(d("x"),), known=True)
     memory.note("app", LISTED, read)
 
     assert memory.recall("app", LISTED) == read
     assert memory.recall("other", LISTED) is None
-    assert memory.recall("app", replace(LISTED, digest=d("j"))) is None
+    assert memory.recall("app", structs.replace(LISTED, digest=d("j"))) is None
 
 
 def test_body_without_references_is_recalled() -> None:
     memory, plain = BodyMemory(), Manifest(d("x"), OCI_IMAGE)
-    memory.note("app", plain, replace(plain, known=True))
+    memory.note("app", plain, structs.replace(plain, known=True))
     stored = BodyMemory({"app": RepositoryBodies({}, PackedSet.of([prefix_of(d("x"))], 12))})
 
-    assert memory.recall("app", plain) == stored.recall("app", plain) == replace(plain, known=True)
+    assert memory.recall("app", plain) == stored.recall("app", plain) == structs.replace(plain, known=True)
 
 
 def test_types_of_a_body_are_recalled() -> None:
     memory, listed = BodyMemory(), Manifest(d("x"), "application/json")
-    read = replace(listed, media_type=OCI_IMAGE, config_media_type="application/vnd.example", known=True)
+    read = structs.replace(listed, media_type=OCI_IMAGE, config_media_type="application/vnd.example", known=True)
     memory.note("app", listed, read)
 
     assert memory.recall("app", listed) == read
@@ -310,9 +339,9 @@ def test_body_that_is_not_understood_is_not_recalled() -> None:
 def test_manifest_that_was_put_aside_is_not_recalled() -> None:
     """Its body cannot be read now, and others may not see what it is."""
     memory = BodyMemory()
-    aside = replace(LISTED, put_aside=True)
-    memory.note("app", aside, replace(aside, known=True))
-    memory.note("app", LISTED, replace(LISTED, children=(d("x"),), known=True))
+    aside = structs.replace(LISTED, put_aside=True)
+    memory.note("app", aside, structs.replace(aside, known=True))
+    memory.note("app", LISTED, structs.replace(LISTED, children=(d("x"),), known=True))
 
     assert memory.recall("app", aside) is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from tests.helpers.generated_inventories import (
@@ -162,7 +163,7 @@ def held_by(**how: RepositoryInventory) -> dict[str, RepositoryInventory]:
     "held",
     held_by(
         tag=inventory([tag("1.0", "r")], [BARE]),
-        lock=inventory([], [replace(BARE, locked=True)]),
+        lock=inventory([], [structs.replace(BARE, locked=True)]),
         use=inventory([], [BARE]).used_by([d("r")]),
         index=inventory([], [BARE, index("i", ["r"])]),
         referrer=inventory([], [BARE, referrer("s", "r")]),
@@ -175,7 +176,7 @@ def test_artifact_must_be_read_if_something_may_keep_it(held: tuple[str, Reposit
     assert held[1].unread == (d("r"),)
     assert held[1].unknown == {d("r")}
     assert inventory([], [BARE, image("a")]).unread == ()
-    assert inventory([], [replace(BARE, known=True)]).used_by([d("r")]).unread == ()
+    assert inventory([], [structs.replace(BARE, known=True)]).used_by([d("r")]).unread == ()
 
 
 def test_candidates_that_may_have_a_subject_are_read_last() -> None:
@@ -188,7 +189,7 @@ def test_candidates_that_may_have_a_subject_are_read_last() -> None:
     assert repository.unread == tuple(sorted([d("q"), d("r")]))
     assert repository.unknown == frozenset()
     assert replace(
-        repository, manifests={**listed_repository.manifests, d("q"): replace(oci_too, known=True)}
+        repository, manifests={**listed_repository.manifests, d("q"): structs.replace(oci_too, known=True)}
     ).unread == (d("r"),)
     first = replace(
         listed_repository,

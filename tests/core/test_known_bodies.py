@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.known_bodies import BodyMemory, KnownBody, prefix_of

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core import packed
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
@@ -63,7 +63,7 @@ def test_packed_deleted_tag_takes_less_than_100_bytes() -> None:
     """A sixth of its size as values. Half of it is the digest, which is as random as a real one."""
     digests = [Digest(f"sha256:{sha256(str(number).encode()).hexdigest()}") for number in range(packed.PART)]
     tags = [Tag(f"v1.{number}", digest, NOW.replace(year=2020)) for number, digest in enumerate(digests)]
-    manifests = {digest: replace(image(1), digest=digest, size=place) for place, digest in enumerate(digests)}
+    manifests = {digest: structs.replace(image(1), digest=digest, size=place) for place, digest in enumerate(digests)}
     packed_plan = Packed.of(plan(RepositoryInventory("shop/web", tuple(tags), manifests)))
 
     assert packed_plan.tally.manifests == packed.PART
@@ -165,23 +165,6 @@ def _totals(plan: Plan) -> tuple[object, ...]:
         ),
         (plan.measured, plan.read_for_sizes),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class One:
-    value: object
-
-
-def test_dataclass_is_pickled_as_its_fields() -> None:
-    """This takes a third of the time. Other values are pickled as usual."""
-    two = tag("1.0", 1)
-
-    for value in (One((1,)), One(One(two)), two, [two, two], "text"):
-        assert packed._unpacked(packed._packed(value)) == value
-    pickler = packed._Pickler(io.BytesIO())
-    assert pickler.reducer_override(two) == (Tag, ("1.0", d(1), two.updated_at, False, True, True, False))
-    assert pickler.reducer_override(One(1)) == (One, (1,))
-    assert pickler.reducer_override("text") is NotImplemented
 
 
 def test_decisions_and_steps_are_only_in_the_parts() -> None:

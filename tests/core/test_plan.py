@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from acr_cleanup.core.highlights import PlannedTag
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.plan_warnings import Unlisted
 from acr_cleanup.core.policy import Rule
@@ -25,6 +27,8 @@ from tests.helpers.generated_inventories import (
     usage,
     use,
 )
+
+LONG_AGO = NOW - timedelta(days=100)
 
 
 def whole_plan(*repositories: RepositoryPlan) -> Plan:
@@ -71,6 +75,7 @@ def test_tally_counts_kept_tags_by_strongest_reason() -> None:
         exact=False,
         listed_size=7000,
         used_size=1000,
+        highlights=tuple(PlannedTag(name, LONG_AGO, 1000, "", is_new=False) for name in ("old", "also-old")),
     )
     assert (planned.kept, planned.in_use) == (6, 1)
     unread = RepositoryPlan(REPOSITORY, warnings=(Unlisted(REPOSITORY, 1),), error="503.").tally

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, Unlisted, UnreadableManifests
 from acr_cleanup.core.planning import leaves_untagged, nothing_to_delete
@@ -115,7 +117,7 @@ def test_untagged_referrer_is_deleted_before_its_subject() -> None:
 
 def test_unread_artifact_keeps_every_possible_subject() -> None:
     """The registry deletes it together with its subject, so it would be neither counted nor journalled."""
-    unread = replace(referrer("r", "a"), subject=None, known=False)
+    unread = structs.replace(referrer("r", "a"), subject=None, known=False)
     repository = inventory([tag("1.0", "a")], [image("a"), unread])
 
     planned = plan(repository)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
@@ -280,7 +281,7 @@ def test_unneeded_bodies_change_no_decision(
 ) -> None:
     """An unread manifest that changes no decision gives no reason and no warning."""
     bare = {
-        digest: replace(manifest, known=False, children=(), subject=None)
+        digest: structs.replace(manifest, known=False, children=(), subject=None)
         for digest, manifest in repository.manifests.items()
     }
     unread = replace(repository, manifests=bare)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.named import digests_in_use
@@ -127,13 +128,13 @@ def test_unreadable_manifest_keeps_every_manifest() -> None:
 
 def test_referrer_of_a_kept_subject_is_kept_at_any_age() -> None:
     repository = inventory(
-        [tag("1", "a")], [image("a"), replace(referrer("r", "a"), updated_at=None), referrer("s", "gone")]
+        [tag("1", "a")], [image("a"), structs.replace(referrer("r", "a"), updated_at=None), referrer("s", "gone")]
     )
 
     assert why(evidence(repository), "r") == [Reason(Rule.ATTACHED, f"belongs to {short(d('a'))}, which is kept")]
     assert why(evidence(repository), "r", deleted_manifests={d("a")}) == []
     assert why(evidence(repository), "s") == []
-    young = replace(repository, tags=(), manifests={d("s"): replace(referrer("s", "gone"), updated_at=NOW)})
+    young = replace(repository, tags=(), manifests={d("s"): structs.replace(referrer("s", "gone"), updated_at=NOW)})
     assert [reason.rule for reason in why(evidence(young), "s")] == [Rule.YOUNG]
 
 
@@ -237,7 +238,7 @@ def test_prepared_inventory_marks_the_bodies_to_read() -> None:
         used_tags=frozenset({"1", "something-else"}),
         candidates=frozenset({d("a")}),
     )
-    assert prepare(repository, uses, UNTAGGED, NOW, backup=True) == replace(prepared, all_referrers=True)
+    assert prepare(repository, uses, UNTAGGED, NOW, all_referrers=True) == replace(prepared, all_referrers=True)
     assert prepared.name == REPOSITORY
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
@@ -151,7 +152,7 @@ def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageInde
 def test_steps_have_the_current_locks() -> None:
     """A failed deletion must restore the current locks, not those of the plan."""
     before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)], [image("a", locked=True)])
-    now = inventory([tag("1.0", "a"), replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
+    now = inventory([tag("1.0", "a"), structs.replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
 
     (step,) = again(before, now).steps
     assert step.locks == (Lock("1.1", False, False),)

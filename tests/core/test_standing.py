@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.planning import plan_repository
@@ -64,7 +65,7 @@ class Repository:
     def push(self, name: str, digest: Digest, **changes: Any) -> None:
         if digest not in self.manifests:
             pushed = Manifest(digest, DOCKER_IMAGE, updated_at=LATER, known=True)
-            self.manifests[digest] = replace(pushed, **changes)
+            self.manifests[digest] = structs.replace(pushed, **changes)
         if name:
             self.tags[name] = Tag(name, digest, LATER)
 
@@ -99,13 +100,13 @@ class Event(NamedTuple):
 
 def lock_tag(repository: Repository, event: Event) -> None:
     if event.name in repository.tags:
-        locked = replace(repository.tags[event.name], locked=True, delete_enabled=False)
+        locked = structs.replace(repository.tags[event.name], locked=True, delete_enabled=False)
         repository.tags[event.name] = locked
 
 
 def lock_manifest(repository: Repository, event: Event) -> None:
     if event.digest in repository.manifests:
-        locked = replace(repository.manifests[event.digest], locked=True, delete_enabled=False)
+        locked = structs.replace(repository.manifests[event.digest], locked=True, delete_enabled=False)
         repository.manifests[event.digest] = locked
 
 
@@ -163,9 +164,9 @@ def plain_repositories(draw: st.DrawFn) -> RepositoryInventory:
         manifest = Manifest(digest, DOCKER_IMAGE, updated_at=NOW - timedelta(days=100), known=True)
         kind = draw(st.integers(0, 5))
         if kind == 0:
-            manifest = replace(manifest, media_type=OCI_IMAGE, subject=draw(st.sampled_from(known)))
+            manifest = structs.replace(manifest, media_type=OCI_IMAGE, subject=draw(st.sampled_from(known)))
         elif kind == 1:
-            manifest = replace(manifest, media_type=OCI_INDEX, children=(draw(st.sampled_from(known)),))
+            manifest = structs.replace(manifest, media_type=OCI_INDEX, children=(draw(st.sampled_from(known)),))
         manifests.append(manifest)
         days = draw(st.sampled_from([100, 100, 200, 0]))
         tags.append(Tag(f"t{place}", digest, NOW - timedelta(days=days)))
@@ -261,8 +262,8 @@ def stands(
 def with_entries(*entries: Tag | Manifest, of: RepositoryInventory = OLD) -> RepositoryInventory:
     """The repository with these entries, pushed now."""
     tags = {tag.name: tag for tag in of.tags}
-    tags |= {entry.name: replace(entry, updated_at=LATER) for entry in entries if isinstance(entry, Tag)}
-    manifests = [replace(entry, updated_at=LATER) for entry in entries if isinstance(entry, Manifest)]
+    tags |= {entry.name: structs.replace(entry, updated_at=LATER) for entry in entries if isinstance(entry, Tag)}
+    manifests = [structs.replace(entry, updated_at=LATER) for entry in entries if isinstance(entry, Manifest)]
     return replace(of.with_edges(manifests), tags=tuple(tags.values()))
 
 
@@ -307,7 +308,7 @@ def test_change_to_other_images_stands(entries: list[Tag | Manifest]) -> None:
         [index("i", ["a"])],
         [index("i", ["k"], known=False)],
         [referrer("r", "a")],
-        [replace(referrer("r", "k"), known=False)],
+        [structs.replace(referrer("r", "k"), known=False)],
         [image("a")],
     ],
     ids=str,
@@ -359,7 +360,7 @@ def test_index_of_the_newest_images_needs_a_full_look(entries: list[Tag | Manife
 
 
 def test_image_that_becomes_attached_needs_a_full_look_where_the_newest_are_kept() -> None:
-    artifact = replace(referrer("r", "nowhere"), updated_at=NOW)
+    artifact = structs.replace(referrer("r", "nowhere"), updated_at=NOW)
     repository = inventory([tag("1", "a"), tag("artifact", "r", days=0)], [image("a"), artifact])
     assert not stands(standing(repository, NEWEST), with_entries(image("nowhere"), of=repository))[0]
     assert stands(standing(repository), with_entries(image("nowhere"), of=repository)) == (True, True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
 from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
+from msgspec.structs import replace
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.removal import Removal
@@ -47,7 +48,7 @@ def test_manifest_step_follows_all_its_dependents() -> None:
         [tag("1", "a"), tag("b", "b"), tag("a", "b"), tag("new", "b", days=1), tag(signature_of("a"), "s")],
         [image("a"), index("i", ["a"]), referrer("r", "a"), image("b"), image("s")],
     )
-    planned = plan(replace(repository, tags=(*repository.tags, tag("2", "i"))))
+    planned = plan(dataclasses.replace(repository, tags=(*repository.tags, tag("2", "i"))))
 
     assert verbs(planned)[:2] == ["untag a", "untag b"]
     (last,) = (step for step in planned.steps if step.digest == d("a"))

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
@@ -40,7 +41,9 @@ def questions(repository: RepositoryInventory, policy: RetentionPolicy | None = 
 
 def oci(digest: str, *, subject: str | None = None, known: bool = False) -> Manifest:
     found = None if subject is None else d(subject)
-    return replace(image(digest), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, subject=found, known=known)
+    return structs.replace(
+        image(digest), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, subject=found, known=known
+    )
 
 
 def test_docker_images_raise_no_question() -> None:
@@ -101,7 +104,7 @@ def test_unanswered_questions_are_not_repeated() -> None:
 
 
 def test_body_that_was_put_aside_is_not_requested() -> None:
-    aside = replace(oci("k"), locked=True, put_aside=True)
+    aside = structs.replace(oci("k"), locked=True, put_aside=True)
 
     assert questions(inventory([tag("1", "a"), tag("2", "k")], [oci("a"), aside])).referrers == (d("a"),)
 
@@ -121,7 +124,7 @@ def image_graphs(draw: st.DrawFn) -> RepositoryInventory:
     """Repositories in which images are referrers as well."""
     repository = draw(repositories())
     converted = {
-        digest: replace(manifest, config_media_type=OCI_CONFIG)
+        digest: structs.replace(manifest, config_media_type=OCI_CONFIG)
         for digest, manifest in repository.manifests.items()
         if manifest.media_type == OCI_IMAGE and draw(st.booleans())
     }
@@ -133,10 +136,10 @@ def read(
 ) -> RepositoryInventory:
     """What a run knows of this repository after it asked its questions."""
     hidden = {
-        digest: replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
+        digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()
     }
-    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, backup=backup)
+    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, all_referrers=backup)
     tried: set[Digest] = set()
     while pending := [digest for digest in known.unread if digest not in tried]:
         tried.update(pending)

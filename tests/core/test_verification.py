@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.comparison import UNTAGGED_ASKED, Comparison, compare
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -18,6 +19,7 @@ from acr_cleanup.core.verification import (
     Baseline,
     Broken,
     Proof,
+    RepositoryNames,
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
@@ -50,7 +52,14 @@ def compare_with(
     missing: Iterable[str] = (),
 ) -> Comparison:
     first = usage(*uses, runs=False)
-    return compare(Baseline.of(before), after, first, later or first, missing=set(missing), deleted=deleted or {})
+    return compare(
+        Baseline.of(before),
+        RepositoryNames.of(after),
+        first,
+        later or first,
+        missing=set(missing),
+        deleted=deleted or {},
+    )
 
 
 # --- afterwards -----------------------------------------------------------------------------------
@@ -167,7 +176,7 @@ def test_tagged_index_deleted_by_another_client_is_absent() -> None:
 
 def test_untagged_index_deleted_with_its_subject_is_broken_unless_planned() -> None:
     """The registry deletes referrers together with their subject, so they are planned like it."""
-    attached = replace(index("index", [1]), subject=d("subject"))
+    attached = structs.replace(index("index", [1]), subject=d("subject"))
     before = inventory([tag("1.0", "subject")], [image("subject"), attached, image(1), referrer("more", "index")])
     after = lacking(before, ["1.0"], ["subject", "index", "more"])
 
@@ -209,7 +218,12 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
     missing = {suspect.name for suspect in missing_references(repository, index_)}
 
     comparison = compare(
-        Baseline.of(repository), carried_out(repository, plan), index_, index_, missing=missing, deleted=deleted
+        Baseline.of(repository),
+        RepositoryNames.of(carried_out(repository, plan)),
+        index_,
+        index_,
+        missing=missing,
+        deleted=deleted,
     )
 
     assert (comparison.suspects, comparison.absent, comparison.notes) == ((), (), ())
@@ -339,7 +353,7 @@ def test_lost_kept_tag_is_absent_and_not_a_note() -> None:
 
 def test_tagged_index_must_survive_its_deleted_subject() -> None:
     """The registry does not delete it."""
-    attached = replace(index("i", [1]), subject=d("subject"))
+    attached = structs.replace(index("i", [1]), subject=d("subject"))
     before = inventory([tag("1.0", "subject"), tag("sbom", "i")], [image("subject"), attached, image(1)])
     after = lacking(before, ["1.0"], ["subject", 1])
 
@@ -347,7 +361,7 @@ def test_tagged_index_must_survive_its_deleted_subject() -> None:
 
 
 def test_lost_referrers_of_referrers_are_taken_along_unless_planned() -> None:
-    far = replace(index("i", [1]), subject=d("near"))
+    far = structs.replace(index("i", [1]), subject=d("near"))
     before = inventory([tag("1.0", "a")], [image("a"), referrer("near", "a"), far, image(1)])
 
     after = lacking(before, ["1.0"], ["a", "near", "i", 1])

@@ -18,6 +18,7 @@ from azure.mgmt.containerservice.aio import ContainerServiceClient
 from acr_cleanup.emulator import Emulator, World, arm
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 from acr_cleanup.emulator.roles import CLUSTERS
+from tests.emulator.kubernetes.run_command import run_command
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters"
@@ -47,7 +48,7 @@ async def sdk(
     *clusters: ClusterState, audience: str | None = None, subscription: str = SUBSCRIPTION
 ) -> AsyncIterator[Any]:
     """Start a world; yield (the SDK's client, the world, the emulator)."""
-    world = World(clusters={cluster.name: cluster for cluster in clusters})
+    world = World(clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
     async with Emulator(world) as emulator:
         client = ContainerServiceClient(
             Credential(emulator, audience),  # type: ignore[arg-type]
@@ -65,7 +66,7 @@ async def sdk(
 @asynccontextmanager
 async def plain(*clusters: ClusterState) -> AsyncIterator[Any]:
     """Start a world; yield a function that sends a request and returns (status, headers, body)."""
-    world = World(clusters={cluster.name: cluster for cluster in clusters})
+    world = World(clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
     async with Emulator(world) as emulator:
         context = ssl.create_default_context(cafile=emulator.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
@@ -289,6 +290,15 @@ async def test_stopped_or_disabled_cluster_refuses_commands(more: dict[str, Any]
             await client.managed_clusters.begin_run_command("rg-prod", "aks-prod", {"command": "true"})
         assert refused.value.status_code == 400
         assert code_of(refused.value) in {"OperationNotAllowed", "RunCommandDisabled"}
+
+
+async def test_world_without_run_command_refuses_commands() -> None:
+    """The demo's world has none: only tests need kubectl inside a cluster."""
+    async with sdk(ClusterState("aks-prod")) as (client, world, _e):
+        world.run_command = None
+        with pytest.raises(HttpResponseError, match="run no commands") as refused:
+            await client.managed_clusters.begin_run_command("rg-prod", "aks-prod", {"command": "true"})
+        assert code_of(refused.value) == "OperationNotAllowed"
 
 
 async def test_command_that_did_not_run_has_reason() -> None:

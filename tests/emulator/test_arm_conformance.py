@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from acr_cleanup.emulator.arm_shapes import describe_cluster
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator.arm_shapes import describe_cluster, describe_registry
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.test_arm import SCOPE, VERSION, plain
 from tests.helpers.emulated_api_server import keys
@@ -18,8 +19,11 @@ from tests.helpers.paths import SHARED
 
 pytestmark = pytest.mark.recordings
 
-RECORDINGS = SHARED / "acr-wire" / "aks-recordings"
-EXAMPLES = SHARED / "acr-wire" / "aks-swagger-2024-02-01"
+WIRE = SHARED / "acr-wire"
+# Members of a registry that are newer than the recordings and the official example.
+NEWER = {".properties.roleAssignmentMode"} | {
+    f".properties.policies.softDeletePolicy{member}" for member in ("", ".retentionDays", ".status")
+}
 # Headers of the transport, and of features that the emulator does not have.
 _UNCOMPARED_HEADERS = {
     "content-length",
@@ -31,20 +35,20 @@ _UNCOMPARED_HEADERS = {
 }
 
 
-def exchanges(name: str) -> list[Any]:
+def exchanges(name: str, folder: str = "aks-recordings") -> list[Any]:
     """Return the recorded requests and responses of a file."""
-    path = RECORDINGS / f"{name}.yaml"
+    path = WIRE / folder / f"{name}.yaml"
     if not path.exists():
-        pytest.skip("the AKS recordings (shared/data/acr-wire) are missing")
+        pytest.skip(f"the recordings (shared/data/acr-wire/{folder}) are missing")
     interactions: list[Any] = yaml.safe_load(path.read_text())["interactions"]
     return interactions
 
 
-def example(name: str) -> Any:
+def example(name: str, folder: str = "aks-swagger-2024-02-01") -> Any:
     """Return an official example."""
-    path: Path = EXAMPLES / f"{name}.json"
+    path: Path = WIRE / folder / f"{name}.json"
     if not path.exists():
-        pytest.skip("the AKS examples (shared/data/acr-wire) are missing")
+        pytest.skip(f"the official examples (shared/data/acr-wire/{folder}) are missing")
     return json.loads(path.read_text())
 
 
@@ -160,3 +164,30 @@ async def test_missing_cluster_answers_as_recorded() -> None:
     for header, values in exchange["response"]["headers"].items():
         if header not in _UNCOMPARED_HEADERS:
             assert headers[header] == values[0], header
+
+
+def test_registry_fields_are_recorded_or_official() -> None:
+    """A policy with another name would be read as one that is off."""
+    official = example("RegistryGet", "acr-arm-2023-11-01-preview")["responses"]["200"]["body"]
+    known = {*keys(official), *keys(body(exchanges("acr_registry_get", "acr-arm-recordings")[1]))}
+    assert set(keys(describe_registry(World().registry))) - known == NEWER
+
+
+@pytest.mark.parametrize(("kind", "exchange"), [("scopeMaps", 1), ("tokens", 4)])
+async def test_parts_of_registry_have_the_recorded_members(kind: str, exchange: int) -> None:
+    recorded = body(exchanges("acr_scope_maps_tokens", "acr-arm-recordings")[exchange])
+    async with plain() as call:
+        registry_id = call.emulator.world.registry.resource_id
+        call.emulator.world.services.connected_registry(registry_id, "edge", "shop/web")
+        status, _, answer = await call(f"{registry_id}/{kind}/edge-sync{VERSION}")
+    assert (status, answer["type"]) == (200, recorded["type"])
+    assert set(keys(answer)) <= set(keys(recorded))
+
+
+async def test_missing_part_of_registry_answers_as_recorded() -> None:
+    missing = exchanges("acr_scope_maps_tokens", "acr-arm-recordings")[0]
+    async with plain() as call:
+        registry_id = call.emulator.world.registry.resource_id
+        status, _, answer = await call(f"{registry_id}/scopeMaps/acr-token-scope-map{VERSION}")
+    assert status == missing["response"]["status"]["code"]
+    assert answer["error"] == body(missing)["error"]

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
@@ -16,7 +17,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.stages import apply_repository, fresh_usage
+from acr_cleanup.stages import apply_repository, fresh_usage, looks
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.fake_registry import FakeRegistry, FakeRegistryOfMany
@@ -27,6 +28,7 @@ STOPPED = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
 UNLOCKING = RetentionPolicy(include_locked=True)
 
 _BOUNDS: dict[str, ModuleType] = {
+    "FEW": looks,
     "GRACE_AFTER_STOP": apply_repository,
     "LOOK_EVERY": apply_repository,
     "LOOK_STAYS_FRESH": apply_repository,
@@ -63,11 +65,11 @@ def locked_inventory() -> RepositoryInventory:
     """
     return inventory(
         [
-            replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
+            structs.replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
             tag("2", "a"),
-            replace(tag("3", "b", days=0), locked=True),
+            structs.replace(tag("3", "b", days=0), locked=True),
         ],
-        [replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
+        [structs.replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
     )
 
 

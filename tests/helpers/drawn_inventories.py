@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
@@ -74,18 +75,18 @@ def inventories(draw: st.DrawFn) -> RepositoryInventory:
         if kind == "index":
             children = tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)))
             media_type = draw(st.sampled_from([OCI_INDEX, DOCKER_LIST]))
-            manifest = replace(manifest, media_type=media_type, children=children)
+            manifest = structs.replace(manifest, media_type=media_type, children=children)
             # A referrer may be an index, and may even list its own subject.
             if draw(st.integers(0, 2)) == 0:
-                manifest = replace(manifest, media_type=OCI_INDEX, subject=draw(st.sampled_from(earlier)))
+                manifest = structs.replace(manifest, media_type=OCI_INDEX, subject=draw(st.sampled_from(earlier)))
         elif kind == "referrer":
             # The subject may be missing.
             subject = draw(st.sampled_from([*earlier, *earlier, d("nowhere")]))
-            manifest = replace(manifest, media_type=OCI_IMAGE, subject=subject)
+            manifest = structs.replace(manifest, media_type=OCI_IMAGE, subject=subject)
         elif kind == "ghost":
-            manifest = replace(manifest, media_type=OCI_INDEX, known=False)
+            manifest = structs.replace(manifest, media_type=OCI_INDEX, known=False)
         elif kind == "strange":
-            manifest = replace(manifest, media_type=STRANGE, children=tuple(earlier[:1]), known=False)
+            manifest = structs.replace(manifest, media_type=STRANGE, children=tuple(earlier[:1]), known=False)
         manifests[digest] = manifest
     tags = []
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
@@ -101,7 +102,7 @@ def all_old(repository: RepositoryInventory) -> RepositoryInventory:
     """
     long_ago = NOW - timedelta(days=100)
     manifests = {
-        digest: replace(
+        digest: structs.replace(
             manifest,
             updated_at=long_ago,
             known=True,
@@ -109,7 +110,7 @@ def all_old(repository: RepositoryInventory) -> RepositoryInventory:
         )
         for digest, manifest in repository.manifests.items()
     }
-    tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
+    tags = tuple(structs.replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
     return replace(repository, tags=tags, manifests=manifests, locked=False)
 
 

@@ -21,6 +21,7 @@ from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 
 FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, busy_attempts=4, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
@@ -74,7 +75,7 @@ async def edge(
     *clusters: ClusterState, registry: RegistryHost | None = None, face: Any = "direct"
 ) -> AsyncIterator[Edge]:
     """Emulate a world of these clusters. `registry` is by default the world's own."""
-    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
+    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
     async with Emulator(world) as emulator:
         environment = emulator.environment()
         manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"

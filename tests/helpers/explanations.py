@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 
+from acr_cleanup.commands.connections import Connections, connect
 from acr_cleanup.commands.explain import explain, explain_report
-from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal

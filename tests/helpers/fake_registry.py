@@ -12,6 +12,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.steps import Step
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.records.journal import JournalError
 
 Hook = Callable[[str], Awaitable[None]]
@@ -61,6 +62,9 @@ class FakeRegistry:
         self.calls.append(f"list {name}")
         await _run(self.before_read, f"list {name}")
         return self.inventory
+
+    async def list_names(self, name: str) -> RepositoryNames:
+        return RepositoryNames.of(await self.list_repository(name))
 
     def now(self) -> datetime | None:
         return self.clock

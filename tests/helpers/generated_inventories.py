@@ -7,8 +7,9 @@ tests/helpers/drawn_inventories.py draws whole repositories for property tests.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
@@ -79,7 +80,7 @@ def index(
 
 
 def referrer(digest: str | int, subject: str | int, *, locked: bool = False) -> Manifest:
-    return replace(image(digest, locked=locked), media_type=OCI_IMAGE, size=0, subject=d(subject))
+    return structs.replace(image(digest, locked=locked), media_type=OCI_IMAGE, size=0, subject=d(subject))
 
 
 def signature_of(digest: str | int, suffix: str = ".sig") -> str:

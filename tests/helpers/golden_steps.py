@@ -227,7 +227,7 @@ def _restored_logging() -> Iterator[None]:
 
 # Summaries write dates with non-breaking hyphens, and some with the time of day.
 _DATE = re.compile(r"(\d{4})([-‑])(\d{2})\2(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?UTC|Z)?)?")
-_DURATION = re.compile(r"(?<=\| )(?:\d+ min )?\d+(?:\.\d+)? s(?= \|)")
+_DURATION = re.compile(r"(?<=This took )(?:\d+ min )?\d+(?:\.\d+)? s(?=\.)")
 # The hash of a reviewed plan changes with every run, because the plan contains its time.
 _HASH = re.compile(r"(?<=›, )sha256:[0-9a-f]{12}(?=\))")
 

@@ -8,7 +8,9 @@ others must go: a mention that keeps too much is a fault as well.
 from __future__ import annotations
 
 import base64
+import gzip
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,3 +87,26 @@ def chart_archive(text: str) -> str:
 
 def b64(data: str | bytes) -> str:
     return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
+
+
+HIDDEN_NAMES: Mapping[str, str] = {
+    "behind a line break": "x\nweb:canary",
+    "behind a tab": "x\tweb:canary",
+    "behind a line break of DOS": "x\r\nweb:canary",
+    "behind a form feed": "x\fweb:canary",
+    "behind a line break in JSON": json.dumps({"x": "x\nweb:canary"}),
+    "behind a line break in JSON in JSON": json.dumps({"x": json.dumps({"x": "x\nweb:canary"})}),
+    "short base64 with padding": b64("web:canary"),
+    "base64 without padding": b64("shop/web:canary"),
+    "base64 of UTF-16": b64("web:canary".encode("utf-16")),
+    "base64 of gzip": b64(gzip.compress(b"web:canary", mtime=0)),
+    "base64 in lines": base64.encodebytes(b"image: shop/web\ntag: canary\n" * 4).decode(),
+    "escapes of URLs": "https://example.com/?image=shop%2fweb%3acanary",
+    "entities of HTML": "shop&#47;web&colon;canary",
+    "escaped letters": "sho\\u0070\\u002f\\u0077eb:canary",
+    "escaped bytes": "shop\\x2f\\x77eb:canary",
+    "beside letters outside ASCII": "\u00e9web:canary\U0001f4a5",
+    "called a certificate": f"-----BEGIN CERTIFICATE-----\n{b64('image: shop/web:canary' * 3)}\n-----END CERTIFICATE-----",
+    "in a longer text": f"data:text/plain;base64,{b64('image: shop/web:canary' * 2)} x",
+}
+"""The same name, `web:canary`, where a search for it in the JSON of the object may fail."""

@@ -17,6 +17,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.cluster_objects import CORPUS, DIGEST, WEB
 from tests.helpers.emulated_clusters import shop
+from tests.helpers.mention_builders import HIDDEN_NAMES
 
 # The real one if there is one, because hundreds of calls of the stub are slow.
 KUBECTL: Literal["stub", "real"] = "stub" if shutil.which("kubectl") is None else "real"
@@ -60,7 +61,7 @@ def random_world(seed: int) -> ClusterState:
         "contoso.azurecr.io", "contoso.azurecr.io.evil.example/x:1",
         '"', "\\", '\\"', '":"', '","', '"}],', "\n", "\t", "\x01", "\x1f",
         "é", "{{ .tag }}", "$(TAG)", "<b>&", "[]", "{}", ":", ",", "!", "1.10", "managedFields", '"name":"x"', "'",
-        "kube-api-access-abcde",
+        "kube-api-access-abcde", "web", "canary", "10.0.0.7",
         '{"image":"contoso.azurecr.io/shop/in-json:{n}"}', "#", " ", "",
     ]  # fmt: skip
     keys = [
@@ -76,6 +77,11 @@ def random_world(seed: int) -> ClusterState:
         "version",
         "IMAGE_TAG",
         "a b",
+        "hostname",
+        "claimName",
+        "password",
+        "restartCount",
+        "cni.example/ip",
     ]
 
     def text() -> str:
@@ -111,7 +117,9 @@ def random_world(seed: int) -> ClusterState:
             obj["metadata"]["annotations"] = {chance.choice(keys): text() for _ in range(3)}
             if obj["kind"] == "Pod":
                 dress(obj["spec"])
-                obj["status"]["message"] = text()
+                obj["status"] |= {"message": text(), "more": tree(2)}
+                obj["spec"]["nodeName"] = "node-1.10"
+                obj["metadata"] |= {"generateName": "web", "finalizers": [text()]}
             elif obj["kind"] in {"Deployment", "ReplicaSet", "StatefulSet"}:
                 dress(obj["spec"]["template"]["spec"])
         cluster.add(build.configmap("shop", name, {f"k{m}": text() for m in range(3)}))
@@ -143,6 +151,22 @@ def nasty_world() -> ClusterState:
         },
         build.podtemplate("shop", "stored", [f"{WEB}:stored"]),
     )
+    return cluster
+
+
+def hidden_world() -> ClusterState:
+    """Return a cluster whose objects each hide the same name in one way."""
+    cluster = ClusterState("aks-prod")
+    for n, text in enumerate(HIDDEN_NAMES.values()):
+        annotated = build.pod("shop", f"pod-{n}", ["nginx:1"])
+        annotated["metadata"]["annotations"] = {"note": text}
+        cluster.add(
+            build.deployment("shop", "web", [f"{WEB}:1"]),
+            annotated,
+            build.configmap("shop", f"text-{n}", {"x": text}),
+            {**build.configmap("shop", f"binary-{n}", {}), "binaryData": {"x": b64(text.encode())}},
+            build.custom_object("example.com/v1", "Thing", "shop", f"thing-{n}", {"spec": [{"x": text}]}),
+        )
     return cluster
 
 

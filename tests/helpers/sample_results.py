@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from msgspec import structs
+
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
@@ -109,7 +111,7 @@ def company() -> tuple[list[RepositoryInventory], list[ClusterScan]]:
     api = repository("shop/api", 80, first=2000, every=3)
     importer = repository("jobs/importer", 45, first=3000)
     importer = replace(
-        importer, tags=tuple(replace(tag, locked=tag.name in {"1.0.3", "1.1.0"}) for tag in importer.tags)
+        importer, tags=tuple(structs.replace(tag, locked=tag.name in {"1.0.3", "1.1.0"}) for tag in importer.tags)
     )
     inventories = [
         repository("base/python", 30, first=7000, every=1),
@@ -174,6 +176,17 @@ def small() -> Plan:
     scan = ClusterScan("production", tuple(deployed("shop/web", "1.0.1", "web")), access="direct", objects=12)
     inventory = replace(inventory, tags=(*inventory.tags, *extra))
     return plan([inventory], [scan], RetentionPolicy())
+
+
+def many_tags(number: int) -> Result:
+    """A plan of one repository with this many old tags, each on its own manifest."""
+    manifests = [
+        Manifest(digest(index), size=MIB, media_type=DOCKER_IMAGE, created_at=NOW - timedelta(days=90))
+        for index in range(number)
+    ]
+    tags = [Tag(f"1.{index:06}", digest(index), NOW - timedelta(days=90)) for index in range(number)]
+    inventory = RepositoryInventory("shop/web", tuple(tags), {manifest.digest: manifest for manifest in manifests})
+    return result(plan([inventory], [], RetentionPolicy(scope=Scope.ALL)))
 
 
 def planned() -> Result:

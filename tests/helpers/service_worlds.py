@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import RegistryHost
@@ -85,15 +86,15 @@ class ServiceWorld:
 
     async def read(self, **search: Any) -> Found:
         """Read the services. `search`: fields of `ServiceSearch`."""
-        host = RegistryHost(self.at.world.registry.login_server)
+        registry = self.at.world.registry
+        host = RegistryHost(registry.login_server)
         texts = ServiceTexts(Names.of(host, ("shop/tool", "shop/cli")))
         fields: dict[str, Any] = {
+            "place": RegistryPlace(host, registry.subscription_id, registry.resource_group),
             "subscriptions": (SUBSCRIPTION,),
             "read_text": texts.read,
-            "registry_subscription": self.at.world.registry.subscription_id,
-            "registry_group": self.at.world.registry.resource_group,
         }
-        scans, outside = await read_services(ServiceSearch(host, **(fields | search)), self.at.azure)
+        scans, outside = await read_services(ServiceSearch(**(fields | search)), self.at.azure)
         scans = tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans)
         return Found({scan.cluster.removeprefix("azure:"): scan for scan in scans}, outside)
 

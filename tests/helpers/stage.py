@@ -29,6 +29,7 @@ from acr_cleanup.emulator.roles import DEFAULT_ROLES, RoleDefinition
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.tool_runs import RunResult, Tool, serving
 from tests.helpers.virtual_clock import use_virtual_clock
@@ -134,7 +135,7 @@ async def staged_in_memory(tmp_path: Path) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def _staged(face: Face, serve: Callable[[World], AbstractAsyncContextManager[Tool]]) -> AsyncIterator[Stage]:
-    world = World(face=face)
+    world = World(face=face, run_command=run_command)
     world.clusters["production"] = ClusterState("aks-prod")
     async with serve(world) as tool:
         stage = Stage(tool)

@@ -203,13 +203,6 @@ def test_plan_with_hostile_names_has_a_valid_hash(world: str) -> None:
     assert plan["hash"] == expected_hash(plan)
 
 
-def test_plan_is_rendered_in_small_pieces() -> None:
-    pieces = list(report_json.render_plan(samples.partial()))
-
-    assert len(pieces) > 290
-    assert max(map(len, pieces)) < 5000
-
-
 def test_cluster_hash_ignores_the_order_of_uses() -> None:
     uses = samples.deployed("shop/web", "1.0", "web")
 

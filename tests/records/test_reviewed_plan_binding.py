@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -28,7 +27,9 @@ def forged_steps(draw: st.DrawFn, repository: RepositoryInventory) -> tuple[Step
     for tag in draw(st.lists(st.sampled_from(repository.tags or [None]), unique=True, max_size=4)):
         if tag is not None:
             as_manifest = draw(st.booleans()) and all(step.digest != tag.digest for step in steps)
-            steps.append(DeleteManifest(replace(image(1), digest=tag.digest), (tag,)) if as_manifest else Untag(tag))
+            steps.append(
+                DeleteManifest(structs.replace(image(1), digest=tag.digest), (tag,)) if as_manifest else Untag(tag)
+            )
     return tuple(steps)
 
 

@@ -125,6 +125,14 @@ async def test_catalog_returns_every_repository(names: list[str]) -> None:
         assert await connected.registry.catalog() == tuple(names)
 
 
+async def test_catalog_that_does_not_exist_is_not_empty() -> None:
+    world = World()
+    world.faults.append(Fault(path="/_catalog$", status=404, body={"errors": []}))
+    async with emulated_registry(world) as connected:
+        with pytest.raises(NotListed, match=r"listing the repositories.*404"):
+            await connected.registry.catalog()
+
+
 async def test_missing_repository_lists_as_empty() -> None:
     async with emulated_registry(World()) as connected:
         inventory = await connected.registry.list_repository("no/such")

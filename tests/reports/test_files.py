@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from acr_cleanup.core.packed import Packed, PackedPlans
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.records.encoding import PAUSE
 from acr_cleanup.reports import files, formats
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.formats import FORMATS, Format
@@ -34,6 +39,45 @@ def test_write_includes_an_added_format(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "verdict.txt"
     assert path.read_text(encoding="utf-8") == f"planned\n{path}"
     assert context.file("verdict.txt") == str(path)
+
+
+def test_write_unpacks_each_repository_once_for_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpacking a million tags is as expensive as writing them."""
+    result = samples.planned()
+    # The page lists tags with locks in front of all others.
+    repositories = (plan for plan in result.plan.repositories if not plan.tally.locked_alone)
+    plan = replace(result.plan, repositories=PackedPlans(map(Packed.of, repositories)))
+    unpacked: list[str] = []
+    unpack = Packed.unpacked
+
+    def counted(packed: Packed) -> RepositoryPlan:
+        unpacked.append(packed.tally.repository)
+        return unpack(packed)
+
+    monkeypatch.setattr(Packed, "unpacked", counted)
+    lists = tuple(report_format for report_format in FORMATS if report_format.name != "markdown")
+    monkeypatch.setattr(formats, "FORMATS", lists)
+    files.write(replace(result, plan=plan), tmp_path, Context(), plan_file=tmp_path / "mine.json")
+
+    assert unpacked == [tally.repository for tally in plan.tallies]
+    assert (tmp_path / "mine.json").read_bytes() == (tmp_path / "plan.json").read_bytes()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_format_that_fails_does_not_stop_the_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    def fail(*_: object) -> Iterator[str]:
+        if begun:
+            yield "begun"
+            yield PAUSE
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(formats, "FORMATS", (Format("broken", "broken.txt", fail), *FORMATS))
+    with pytest.raises(RecursionError, match="too deep"):
+        files.write(samples.planned(), tmp_path, Context())
+
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "plan.json", "summary.md", "report.html"}
 
 
 def test_formats_have_distinct_names_and_files() -> None:

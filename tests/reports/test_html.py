@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -277,6 +279,26 @@ def test_page_never_exceeds_its_limit(repositories: int, tags: int, name: str) -
     assert run["tags"] == repositories * tags > len(shown.tags)
     assert len(run["repositories"]) + run["hidden"] == repositories
     assert sum(map(sum, shown.data("ages")["counts"].values())) == repositories * tags
+
+
+def test_space_that_small_repositories_leave_goes_to_the_large_one() -> None:
+    """Short names leave space. The repository with long names did not fit, and is read again."""
+
+    def repository(name: str, tags: Iterable[str]) -> Packed:
+        kept = (KeepReason(Rule.YOUNG, "pushed 3d ago"),)
+        decisions = (Decision(Tag(tag, samples.digest(0), samples.NOW), kept) for tag in tags)
+        return Packed.of(RepositoryPlan(name, tuple(decisions)))
+
+    small = [repository(f"app-{place}", map(str, range(1000))) for place in range(20)]
+    large = repository("large", (f"{number:0120}" for number in range(20_000)))
+    plan = replace(samples.small(), repositories=PackedPlans([*small, large]))
+    shown = page(samples.result(plan), limit=1_000_000)
+
+    number = Counter(name.partition(":")[0] for name in shown.tags)
+    assert {number.pop(f"app-{place}") for place in range(20)} == {1000}
+    assert 3000 < number["large"] < 20_000
+    assert 950_000 < shown.size <= 1_000_000
+    assert sum(map(sum, shown.data("ages")["counts"].values())) == 40_000
 
 
 def test_deletions_come_before_kept_tags() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonschema
@@ -134,12 +135,21 @@ def test_plan_steps_use_two_verbs() -> None:
         assert sum(len(step["tags"]) for step in steps) == plan.planned
 
 
-def test_report_is_rendered_in_small_pieces() -> None:
+@pytest.mark.parametrize("render", [report.render, report.render_plan])
+def test_pieces_stay_small_with_more_tags(render: Callable[[Result], Iterator[str]]) -> None:
     """The size of a piece does not depend on the size of the registry."""
-    pieces = list(report.render(samples.partial()))
+    few, many = (list(map(len, render(samples.many_tags(tags)))) for tags in (1000, 3000))
 
-    assert len(pieces) > 800
-    assert max(map(len, pieces)) < 5000
+    assert max(many) <= max(few) * 1.05 < 200_000
+    assert sum(many) > 2.5 * sum(few)
+
+
+@pytest.mark.parametrize("name", ["partial", "untagged_partial"])
+def test_report_has_one_line_for_each_decision(name: str) -> None:
+    lines = "".join(report.render(samples.ALL[name]())).splitlines()
+
+    decisions = [json.loads(line.rstrip(",")) for line in lines if line.startswith('        {"tag":')]
+    assert len(decisions) == samples.ALL[name]().plan.kept + samples.ALL[name]().plan.planned
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)

@@ -18,10 +18,11 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.records.report import Report
 from acr_cleanup.records.schemas import schema
-from acr_cleanup.reports import charts, markdown, text
 from acr_cleanup.reports import json as report_json
+from acr_cleanup.reports import markdown, text
 from acr_cleanup.reports.explained_repository import explain_repository
 from acr_cleanup.reports.explanation import explain_item
+from acr_cleanup.reports.markdown_tables import totals
 from acr_cleanup.reports.past import explain_past
 from acr_cleanup.reports.view import View
 from tests.helpers.generated_inventories import NOW, REPOSITORY, inventory, plan, tag, usage
@@ -118,10 +119,16 @@ def test_summary_has_a_column_and_a_table_of_rules() -> None:
     )
 
 
-def test_chart_counts_every_tag_once() -> None:
-    labels = {part.label: part.tags for part in charts.decisions(View(result()))}
+def test_totals_count_every_tag_once() -> None:
+    rows = [tuple(cell.strip() for cell in row.split("|")[1:3]) for row in totals(View(result()))[2:]]
 
-    assert labels == {"Would delete": 2, "Kept: younger than their rule says": 3, "Kept: other reasons": 2}
+    assert rows == [
+        ("**Would delete**", "**2**"),
+        ("Kept: on the keep list", "1"),
+        ("Kept: kept by a rule", "1"),
+        ("Kept: pushed less than their rule says ago", "3"),
+        ("**Total**", "**7**"),
+    ]
 
 
 def test_report_has_rules_keep_list_and_scope_and_is_read_back() -> None:

@@ -14,6 +14,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_EMPTY, OCI_MANIFEST
 from acr_cleanup.records.journal_reader import read_journal
+from acr_cleanup.stages import apply_repository, looks
 from tests.helpers.graph_world import APP, OLD, YOUNG, GraphWorld, graph
 
 __all__ = ["graph"]
@@ -103,6 +104,36 @@ def test_old_referrer_of_a_subject_that_was_pushed_again_is_counted(graph: Graph
     ran = graph.apply(concurrency=concurrency)
 
     assert ran.report["counts"]["deleted_manifests"] == 2
+
+
+@pytest.mark.parametrize("look_every", [500, 1])
+@pytest.mark.parametrize("media_type", [DOCKER_MANIFEST, OCI_MANIFEST], ids=["docker", "oci"])
+def test_referrers_pushed_before_their_subject_are_counted(
+    graph: GraphWorld, media_type: str, look_every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The OCI specification allows it, so the order of the pushes tells nothing."""
+    monkeypatch.setattr(apply_repository, "LOOK_EVERY", look_every)
+    subject = graph.push("v1", age=OLD, media_type=media_type)
+    converted = graph.push("v1-nydus", age=2 * OLD, subject=subject)
+    graph.push("v1-nydus-again", age=3 * OLD, subject=converted)
+    graph.registry.push_referrer(APP, converted, tag="signature", age=3 * OLD)
+
+    ran = graph.apply()
+
+    assert ran.report["counts"]["deleted_manifests"] == 4
+
+
+@pytest.mark.parametrize("media_type", [DOCKER_MANIFEST, OCI_MANIFEST], ids=["docker", "oci"])
+def test_signed_referrers_are_counted_where_many_are_deleted(graph: GraphWorld, media_type: str) -> None:
+    """Their subjects are not read, and each waits for its signature. Its own subject must wait, too."""
+    for number in range(looks.FEW):
+        subject = graph.push(f"v{number}", age=2 * OLD, media_type=media_type)
+        converted = graph.push(f"v{number}-nydus", age=OLD, subject=subject)
+        graph.registry.push_referrer(APP, converted, tag=f"signature-{number}", age=OLD)
+
+    ran = graph.apply()
+
+    assert ran.report["counts"]["deleted_manifests"] == 3 * looks.FEW
 
 
 @pytest.mark.parametrize("config", [OCI_EMPTY, OCI_CONFIG], ids=["signature", "image"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -79,6 +80,23 @@ async def test_all_mistakes_are_reported_at_once(tmp_path: Path, monkeypatch: py
 
 
 # -- signals -------------------------------------------------------------------------------------
+
+
+async def test_signal_while_settings_are_read_ends_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(tmp_path, monkeypatch) as stage:
+        os.mkfifo(tmp_path / "never.yaml")
+        process = await start_process(stage, "apply", "never.yaml")
+        # Opened once the tool waits for the content, which never comes.
+        writer = await asyncio.to_thread(os.open, tmp_path / "never.yaml", os.O_WRONLY)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        os.close(writer)
+        ended = await wait_for_end(stage, process)
+
+        assert ended.code == 143
+        assert ended.err == "Cancelled. Nothing was deleted.\n"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])

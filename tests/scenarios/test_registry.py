@@ -96,6 +96,18 @@ def unreadable_repository_does_not_stop_the_other(stage: Stage) -> None:
     stage.fault(service="acr", path=f"shop/api/{TAGS}", status=500)
 
 
+@scenarios.refuses("The registry's list of repositories leaves it out", "Run again")
+def repository_that_the_catalog_leaves_out_is_kept(stage: Stage) -> None:
+    """No object was searched for mentions of it."""
+    stage.registry.push("shop/api", "1", age=OLD)
+    stage.fault(service="acr", path="/_catalog$", status=200, body={"repositories": ["shop/api"]})
+
+
+@scenarios.refuses("listing the repositories", "404")
+def catalog_that_is_missing_is_not_empty(stage: Stage) -> None:
+    stage.fault(service="acr", path="/_catalog$", status=404, body={"errors": []})
+
+
 @scenarios.deletes(*BOTH)
 def missing_used_repository_counts_as_empty(stage: Stage) -> None:
     stage.pod(stage.image("1.0", repository="no/such"))

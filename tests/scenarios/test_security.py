@@ -64,10 +64,6 @@ ALLOWED = {
     ("clusters/api_server/kubeconfig_file.py", "yaml.load_all"),
     # Runs this program with fixed arguments.
     ("commands/demo.py", "asyncio.create_subprocess_exec"),
-    # The emulator runs the script that the product sends to a cluster.
-    ("emulator/kubernetes/run_command.py", "asyncio.create_subprocess_exec"),
-    # Imports two modules of the emulator by constant names.
-    ("emulator/__init__.py", "importlib.import_module"),
     # Packs plans in the memory of this process; never reads a file or the network.
     ("core/packed.py", "pickle.*"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.commands.run import configured_clusters
+from acr_cleanup.commands.connections import configured_clusters
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.services import SUBSCRIPTION
 from acr_cleanup.settings.load import load_settings

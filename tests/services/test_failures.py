@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.access.resource_graph import Discovered
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.emulator import services as emulated
 from acr_cleanup.emulator.services import PROVIDERS, SUBSCRIPTION, resource
 from tests.helpers.service_worlds import IMAGE, OTHER, REGISTRY_ID, service_world
@@ -299,4 +301,5 @@ async def test_registry_that_is_not_listed_is_a_warning() -> None:
 async def test_registry_is_found_without_its_resource_group() -> None:
     async with service_world() as world:
         world.state.task(REGISTRY_ID, "script", script="steps:\n- cmd: $Registry/shop/tool:7\n")
-        assert (await world.read(registry_group=None)).mentioned("shop/tool", "7") == {"7"}
+        place = RegistryPlace(RegistryHost(world.at.world.registry.login_server), SUBSCRIPTION)
+        assert (await world.read(place=place)).mentioned("shop/tool", "7") == {"7"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -15,6 +15,7 @@ from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.records.journal import NAME, JournalError, open_journal
 from acr_cleanup.records.journal_reader import read_journal
+from acr_cleanup.stages import looks
 from acr_cleanup.stages.apply import Applied
 from acr_cleanup.stages.apply_repository import LOOK_STAYS_FRESH
 from tests.helpers.apply_runs import UNLOCKING, apply_plan, details, kinds, locked_inventory, planned, set_bound
@@ -172,12 +173,16 @@ async def test_backup_journals_deleted_manifests_only(backup: bool) -> None:
     assert sorted(reads) == ([f"read {REPOSITORY} {d('a')}", f"read {REPOSITORY} {d('c')}"] if backup else [])
 
 
-async def test_backup_reads_referrers_that_the_registry_would_delete() -> None:
+@pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
+async def test_backup_reads_referrers_that_the_registry_would_delete(
+    few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     The registry deletes referrers with their subject; without a backup they could not be restored.
 
-    Without a backup, a referrer that is deleted by its own rules need not be read.
+    Without a backup, referrers that are deleted by their own rules are not read if they are many.
     """
+    set_bound(monkeypatch, "FEW", looks.FEW if few else 0)
     unread = Manifest(d("r"), OCI_IMAGE, OCI_CONFIG)
     before = inventory([tag("1", "a"), tag("2", "r")], [image("a"), unread])
 
@@ -188,12 +193,12 @@ async def test_backup_reads_referrers_that_the_registry_would_delete() -> None:
             self, inventory: RepositoryInventory, questions: SubjectQuestions
         ) -> RepositoryInventory:
             self.requested += questions.bodies
-            return inventory.with_edges([replace(unread, subject=d("a"), known=True)])
+            return inventory.with_edges([structs.replace(unread, subject=d("a"), known=True)])
 
     for backup in (True, False):
         registry = RegistryWithEdges(before)
         await apply_plan(planned(before), registry, journal=FakeJournal(), backup=backup)
-        assert registry.requested == ((d("r"),) if backup else ())
+        assert registry.requested == ((d("r"),) if backup or few else ())
     registry = RegistryWithEdges(before)
     await apply_plan(planned(before), registry)
-    assert registry.requested == (), "a backup is not the default"
+    assert registry.requested == ((d("r"),) if few else ()), "a backup is not the default"

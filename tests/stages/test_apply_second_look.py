@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import NotListed
 from acr_cleanup.stages.apply import Applied
@@ -18,13 +20,14 @@ from tests.helpers.apply_runs import (
     details,
     distinct_details,
     kinds,
+    manifest_name,
     planned,
     planned_repositories,
     set_bound,
     tag_kinds,
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
-from tests.helpers.generated_inventories import REPOSITORY, d, image, inventory, tag, usage, use
+from tests.helpers.generated_inventories import OCI_CONFIG, OCI_IMAGE, REPOSITORY, d, image, inventory, tag, usage, use
 from tests.helpers.in_memory_world import run_in_virtual_time
 
 # -- what has changed since the plan -------------------------------------------------------------
@@ -209,3 +212,31 @@ async def test_blocker_met_by_several_repositories_is_reported_once(monkeypatch:
 
     assert applied.blockers == (BLOCKER,)
     assert {outcome.kind for outcome in applied.outcomes} == {OutcomeKind.NOT_ATTEMPTED}
+
+
+async def test_lost_manifest_makes_the_next_look_read_all_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry may have deleted it with its subject: so any other one may have a subject, too."""
+    set_bound(monkeypatch, "FEW", 0)
+    set_bound(monkeypatch, "LOOK_EVERY", 1)
+    requested: list[tuple[Digest, ...]] = []
+
+    class Asked(FakeRegistry):
+        async def read_subjects(
+            self, inventory: RepositoryInventory, questions: SubjectQuestions
+        ) -> RepositoryInventory:
+            requested.append(questions.bodies)
+            return inventory.with_edges(replace(inventory.manifests[body], known=True) for body in questions.bodies)
+
+    unread = [Manifest(d(name), OCI_IMAGE, OCI_CONFIG) for name in ("a", "b", "c")]
+    registry = Asked(inventory([tag(name, name) for name in ("a", "b", "c")], unread))
+
+    async def lose_first(call: str) -> None:
+        if call == f"delete {d('a')}":
+            registry.lose(d("a"))
+
+    registry.before_change = lose_first
+    applied = await apply_plan(planned(registry.inventory), registry)
+
+    assert requested[:1] == [(d("b"), d("c"))]
+    assert kinds(applied)[manifest_name("a")] is OutcomeKind.GONE
+    assert kinds(applied)[manifest_name("c")] is OutcomeKind.DELETED

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -78,8 +79,8 @@ async def test_registry_without_a_clock_is_listed_before_each_batch() -> None:
 
 def with_tag(name: str, digest: str | int) -> Callable[[RepositoryInventory], RepositoryInventory]:
     def change(now: RepositoryInventory) -> RepositoryInventory:
-        pushed = replace(tag(name, digest), updated_at=LATER)
-        manifests = {d(digest): replace(image(digest), updated_at=LATER)} | dict(now.manifests)
+        pushed = structs.replace(tag(name, digest), updated_at=LATER)
+        manifests = {d(digest): structs.replace(image(digest), updated_at=LATER)} | dict(now.manifests)
         return replace(now, tags=(*(tag for tag in now.tags if tag.name != name), pushed), manifests=manifests)
 
     return change

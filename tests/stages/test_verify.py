@@ -217,7 +217,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     """It sends no request, and does not claim success."""
 
     class RegistryWithoutRequests:
-        async def list_repository(self, name: str) -> Any:
+        async def list_names(self, name: str) -> Any:
             raise AssertionError(name)
 
         async def resolves(self, repository: str, name: str) -> bool:

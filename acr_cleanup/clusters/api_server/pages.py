@@ -4,20 +4,27 @@ fraction of the time.
 
 A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Of a pod with a
 controller, only the parts that may name images are decoded, and a pod with the same parts as one that
-was read before adds nothing. Objects of other kinds that cannot name anything of the registry are only
+was read before adds only the digests in its annotations. Objects of other kinds that cannot name anything of the registry are only
 counted.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from acr_cleanup.clusters.images.finder import Finder
+from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_texts import Node
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.unpack import Budget, unpacked
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 
 
@@ -161,6 +168,23 @@ def _without_token(containers: bytes) -> bytes:
 # -- reading ---------------------------------------------------------------------------------------
 
 _MOST_SEEN = 2_000
+_ANNOTATIONS = Node({}, None, "", "metadata.annotations")
+_LONE_DIGEST = re.compile("[0-9a-f]{64}").fullmatch
+
+
+class _Replicas:
+    """
+    The pods of one controller with the same parts, the first of which was read whole.
+
+    workload: their owner; None if the first pod names nothing.
+    mentions: the places of its mentions in the findings.
+    digests: digests in their annotations that are known.
+    """
+
+    def __init__(self, digests: Iterable[str]) -> None:
+        self.workload: Workload | None = None
+        self.mentions = range(0)
+        self.digests = set(digests)
 
 
 class ObjectReader:
@@ -172,14 +196,16 @@ class ObjectReader:
         self._cluster = cluster
         self._names = names
         self._finder = finder or Finder(names)
-        self._seen: set[object] = set()
+        self._seen: dict[object, _Replicas] = {}
         # Values of annotations that name nothing. They differ between replicas: addresses, checksums.
         self._quiet: set[str] = set()
 
     def add(self, item: msgspec.Raw) -> None:
         """Read one object. Raises `MalformedPage` if it is not JSON."""
+        replicas = None
         if self._kind is POD:
-            if self._is_replica(item) or not self._finder.names_something(bytes(item)):
+            replicas, is_known = self._replicas(item)
+            if is_known or not self._finder.names_something(bytes(item)):
                 return
         elif not self._finder.may_name(bytes(item)):
             return
@@ -187,23 +213,37 @@ class ObjectReader:
             obj = msgspec.json.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedPage(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
-        self.findings.add(image_uses(obj, self._kind, self._cluster, self._names))
+        findings = image_uses(obj, self._kind, self._cluster, self._names)
+        before = len(self.findings.mentions)
+        self.findings.add(findings)
+        if replicas is not None:
+            places = (*findings.mentions, *findings.digests.values())
+            replicas.workload = next((place.workload for place in places), None)
+            replicas.mentions = range(before, len(self.findings.mentions))
 
-    def _is_replica(self, item: msgspec.Raw) -> bool:
-        """Return whether this pod says nothing that another pod of its controller has not said."""
+    def _replicas(self, item: msgspec.Raw) -> tuple[_Replicas | None, bool]:
+        """
+        The replicas of this pod, and whether it says nothing more than those that were read.
+
+        None if it has no controller, or says more than its replicas may.
+        """
         try:
             pod = _POD.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
+            return None, False
         metadata, spec = pod.metadata, pod.spec
         owner = next((owner for owner in metadata.ownerReferences or () if owner.controller and owner.kind), None)
         if owner is None:
-            return False
+            return None, False
         labels = metadata.labels or {}
-        for value in (metadata.annotations or {}).values():
-            if value not in self._quiet:
+        # Values that are digests, such as the id of a container by Calico: each pod has its own.
+        digests: dict[str, str] = {}
+        for name, value in (metadata.annotations or {}).items():
+            if _LONE_DIGEST(value):
+                digests[value] = name
+            elif value not in self._quiet:
                 if self._finder.names_something(value.encode(errors="replace")):
-                    return False
+                    return None, False
                 if len(self._quiet) >= _MOST_SEEN:
                     self._quiet.clear()
                 self._quiet.add(value)
@@ -215,14 +255,34 @@ class ObjectReader:
             tuple(volume.image for volume in spec.volumes or () if volume.image is not None),
             pod.status,
         )
-        if key in self._seen:
-            return True
+        if replicas := self._seen.get(key):
+            return replicas, self._add_digests(replicas, digests)
         # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs
         # little.
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
-        self._seen.add(key)
-        return False
+        self._seen[key] = replicas = _Replicas(digests)
+        return replicas, False
+
+    def _add_digests(self, replicas: _Replicas, digests: Mapping[str, str]) -> bool:
+        """
+        Add the digests in the annotations of a replica. Each may be in any repository, and may be the
+        tag of a name that the pod contains. Returns False if the pod must be read whole.
+        """
+        new = digests.keys() - replicas.digests
+        if not new:
+            return True
+        replicas.digests |= new
+        if replicas.workload is None or any(True for digest in new for _ in unpacked(digest, Budget())):
+            return False
+        for digest in new:
+            field = _ANNOTATIONS.path(digests[digest])
+            self.findings.add_digest(Digest(f"sha256:{digest}"), DigestPlace(replicas.workload, field))
+        words = b" ".join((b"", *map(str.encode, new)))
+        for place in replicas.mentions:
+            mentions = self.findings.mentions[place]
+            self.findings.mentions[place] = replace(mentions, words=mentions.words + words)
+        return True
 
 
 # -- Helm ------------------------------------------------------------------------------------------

@@ -74,16 +74,14 @@ def read_object(
     names: Names,
     *,
     field: str | None = None,
-    is_pod: bool = False,
     is_policy: bool = False,
 ) -> Reading:
     """
     Read one object, or a document in its `field`.
 
-    is_pod: the images in its status are read elsewhere.
     is_policy: it compares images with beginnings of names, and starts none. Only names with a tag or digest count.
     """
-    return _Reader(ObjectTexts(obj, field, is_pod=is_pod), names, is_policy=is_policy).read(workload)
+    return _Reader(ObjectTexts(obj, field), names, is_policy=is_policy).read(workload)
 
 
 class _Reader:

@@ -20,7 +20,6 @@ from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 NOT_VALUES = frozenset(
     {"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"}
@@ -131,11 +130,10 @@ class ObjectTexts:
     images: the image fields of containers, in pod specs of any kind.
     """
 
-    def __init__(self, obj: Any, field: str | None = None, *, is_pod: bool = False) -> None:
+    def __init__(self, obj: Any, field: str | None = None) -> None:
         self.texts: list[Text] = []
         self.versions: list[str] = []
         self.images: list[ContainerImage] = []
-        self._is_pod = is_pod
         self._budget = Budget()
         # Held, so that no other value gets the same id.
         self._walked: dict[int, object] = {}
@@ -157,7 +155,7 @@ class ObjectTexts:
             nodes += reversed(list(inner))
 
     def _mapping(self, node: Node, depth: int) -> Iterator[Node]:
-        left_out = self._left_out(node)
+        left_out = _SECRET_VALUE if is_secret(node.value) else _LEFT_OUT.get(node.key, _NOTHING)
         is_labels = node.key in _LABELS
         for key, child in node.value.items():
             if key in left_out or key in NOT_VALUES:
@@ -180,13 +178,6 @@ class ObjectTexts:
                 self._text(Text(child, node, index), depth)
             elif isinstance(child, Mapping | list):
                 yield Node(child, node, index)
-
-    def _left_out(self, node: Node) -> frozenset[object]:
-        if self._is_pod and node.parent is not None and node.parent.key in STATUS_LISTS:
-            return _READ_IN_STATUS
-        if _is_secret(node.value):
-            return _SECRET_VALUE
-        return _LEFT_OUT.get(node.key, _NOTHING)
 
     def _image_volume(self, node: Node, text: str) -> bool:
         reference = parsed(text) if node.key == "image" else None
@@ -254,11 +245,10 @@ class ObjectTexts:
         self.images.append(ContainerImage(place, container, text, reference))
 
 
-_READ_IN_STATUS: frozenset[object] = frozenset({"name", "image", "imageID"})
 _SECRET_VALUE: frozenset[object] = frozenset({"value"})
 
 
-def _is_secret(variable: Mapping[Any, Any]) -> bool:
+def is_secret(variable: Mapping[Any, Any]) -> bool:
     """Is this a variable with a secret? A run command does not transfer its value either."""
     name, value = variable.get("name"), variable.get("value")
     if not isinstance(name, str) or not isinstance(value, str) or "/" in value:

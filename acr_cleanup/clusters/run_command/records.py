@@ -29,6 +29,7 @@ from acr_cleanup.clusters.api_server.pages import has_helm_objects
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.workload_texts import PARTS
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.references import parse_digest
@@ -287,8 +288,7 @@ def _assembled(namespace: str, name: str, parts: Iterable[str]) -> dict[str, Any
         "annotations": annotations,
     }
     obj = {"metadata": metadata, "status": status}
-    keys = [path.removeprefix(".") for path in FIELDS[4:]]
-    return obj | {key: value for key, value in zip(keys, others, strict=True) if value is not None}
+    return obj | {key: value for key, value in zip(PARTS, others, strict=True) if value is not None}
 
 
 def _decoded(text: str) -> Any:

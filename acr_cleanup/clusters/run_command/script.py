@@ -13,6 +13,7 @@ from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_texts import SECRET_WORDS
 from acr_cleanup.clusters.images.pod_specs import KINDS
+from acr_cleanup.clusters.images.workload_texts import PARTS
 from acr_cleanup.clusters.run_command.shell import SHELL
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.references import RegistryHost
@@ -43,9 +44,7 @@ FIELDS = (
     ".status",
     ".metadata.labels",
     ".metadata.annotations",
-    ".spec",
-    ".data",
-    ".template",
+    *(f".{part}" for part in PARTS),
 )
 
 # Substitutes for control characters in the sed programs: the command must be plain text to pass
@@ -67,16 +66,19 @@ s/^.\(@[^@]*@[^@]*@\).*/c\1/
 """
 
 # Mark the objects in which a name may hide: in escapes, and in base64 that is neither a digest nor
-# a certificate.
+# a certificate (which begins with `MI`). Short base64 is a whole text, and no words in CamelCase.
 _HIDDEN = r"""
 h
 s/[0-9a-f]\{40,\}//g
-s/BEGIN CERTIFICATE[^"]*END CERTIFICATE//g
+s/BEGIN CERTIFICATE-----\\nMI[^"]*END CERTIFICATE//g
+s/:"[A-Z][a-z]\{1,\}\([A-Z][a-z]\{1,\}\)*"/:0/g
 /\\u00/b m
 /\\x[0-9a-f]/b m
 /%2[fF]/b m
 /"binaryData":{/b m
 /[A-Za-z0-9+\/]\{40\}/b m
+/"[A-Za-z0-9+\/]\{20,\}"[^:]/b m
+/"[A-Za-z0-9+\/]\{10,\}=\{1,2\}"/b m
 g
 b
 :m
@@ -106,7 +108,7 @@ KEPT
 s/"\([^"]*\)"/<\1>/g
 s/<\([^>]*\)>:/!\1!:/g
 s/<[^>]*>/!!/g
-s/!restartCount!:[0-9]*/!restartCount!:0/g
+s/!restartCount!:[0-9][0-9]*/!restartCount!:0/g
 s/!name!:!kube-api-access-[a-z0-9]*!/!name!:!kube-api-access!/g
 y/!/"/
 s/^\([^@]*@[^@]*@[^@]*@[^@]*@\)[^@]*\(@[^@]*"controller":true\)/\1\2/
@@ -144,7 +146,8 @@ def script(search: Search) -> str:
     """
     helm_history = search.helm_history
     hosts = _hosts(search.registry)
-    kept = [rf's/"\([^"]*{host}[^"]*\)"/!\1!/g' for host in hosts]
+    # Not beyond a text that another host name has kept already.
+    kept = [rf's/"\([^"!]*{host}[^"!]*\)"/!\1!/g' for host in hosts]
     kept += [rf's/\("{key.replace("/", "[/]").replace(".", "[.]")}":\)"\([^"]*\)"/\1!\2!/g' for key in _KEPT]
     secrets = [rf's/\("name":"[^"]*{_pattern(word)}[^"]*","value":\)"[^"/]*"/\1""/g' for word in SECRET_WORDS]
     blank = _BLANK.strip().replace("KEPT", "\n".join(kept))

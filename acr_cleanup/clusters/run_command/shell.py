@@ -18,7 +18,8 @@ controls() { printf '%s' "$1" | tr '@CONTROLS@' '\001\002\003\004\005\037'; }
 pods=$(controls @BLANK@)
 whole=$(controls @WHOLE@)
 count=$(controls @COUNT@)
-hidden=$(controls @HIDDEN@)
+hidden=@HIDDEN@
+m=$(printf '\006')
 [ -s @NAMES@ ] || { echo "the file with the names of the registry did not arrive"; exit 1; }
 h="{.apiVersion}$u{.kind}$u{.metadata.namespace}$u"
 p="{range .items[*]}p$u$h{.metadata.name}"
@@ -34,7 +35,8 @@ list() {
     if e=$(k get "$1" -A -o "jsonpath=$2" 2>&1 >&3); then ended "$4" 0; else ended "$4" 1 "$e"; fi
   } 3>&1 | sift "$3" | sort | uniq -c
 }
-named() { grep -i -w -F "$@" -f @NAMES@; }
+# The letter of an escape such as \n is no part of the word behind it. The mark is removed at the end.
+named() { sed -e "s/\\\\[bfnrt]/&$m/g" | grep -i -w -F "$@" -f @NAMES@; }
 # What names something is edited and printed; of the rest, the digests and the number.
 sift() {
   lines=$(cat)
@@ -193,7 +195,7 @@ fetch() {
   IFS=$old
 }
 s="{range .items[*]}{.metadata.namespace}$u{.metadata.name}$u{.type}$u{.metadata.labels}$u{.data}{\"\\n\"}{end}"
-body=$(read_all)
+body=$(read_all | tr -d '\006')
 sum=$(printf '%s' "$body" | sha256sum); size=$(printf '%s' "$body" | wc -c)
 printf 'acr-cleanup begin @VERSION@ %s %s\n' "${sum%% *}" "$((size))"
 printf '%s' "$body" | gzip -9 -c | base64

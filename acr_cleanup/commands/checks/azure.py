@@ -28,12 +28,11 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import Access, ClusterAccess, ClusterSurvey, ClusterTarget, Search
-from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
-from acr_cleanup.commands.connections import open_registry
+from acr_cleanup.commands.connections import configured_clusters, open_registry, token_scopes
 from acr_cleanup.commands.rights.required import registry_rights
 from acr_cleanup.commands.rights.shell import assignment
-from acr_cleanup.commands.run import configured_clusters, token_scopes
 from acr_cleanup.core.usage import SERVICES, Blocker, ClusterScan, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -111,14 +110,9 @@ class AzureChecks:
     async def _registry_rights(self) -> AsyncIterator[Check]:
         part, settings = "Rights on the registry", self.settings
         subscriptions = await self._subscriptions()
-        subscription, group = settings.registry_subscription_id, settings.registry_resource_group
-        known = ""
-        if subscription and group:
-            known = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{roles.REGISTRIES}/{settings.registry.name}"
+        known = settings.registry_place.resource_id
         async with self._requests() as requests_of:
-            registry = await find_registry(
-                requests_of, settings.registry.login_server, subscription, group, subscriptions
-            )
+            registry = await find_registry(requests_of, settings.registry_place, subscriptions)
             resource_id = registry.id if registry is not None else known
             if resource_id:
                 permissions = await requests_of(resource_id.split("/")[2]).permissions(resource_id)
@@ -168,7 +162,7 @@ class AzureChecks:
         search = Search(
             Names.of(self.settings.registry, ()), self.settings.helm_history, ignored_kinds(self.settings.ignore_kinds)
         )
-        if isinstance(target, SnapshotCluster):
+        if target.is_recorded:
             async with open_manager(self.azure) as manager:
                 from acr_cleanup.clusters.api_server.client import Patience  # noqa: PLC0415
                 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions  # noqa: PLC0415

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 
@@ -103,25 +102,6 @@ def _user(cluster: ClusterState, auth: Auth, tenant: str, certificate: tuple[str
         To learn more, please go to https://aka.ms/aks/kubelogin
       provideClusterInfo: false
 """
-
-
-def inside_kubeconfig(server: str, ca_pem: bytes, token: str) -> str:
-    """
-    Return the kubeconfig of a run command's pod as JSON.
-
-    JSON is YAML too, so kubectl reads it; the stand-in for kubectl has no YAML parser.
-    """
-    cluster = {"server": server, "certificate-authority-data": _base64(ca_pem)}
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "inside", "cluster": cluster}],
-            "users": [{"name": "command", "user": {"token": token}}],
-            "contexts": [{"name": "inside", "context": {"cluster": "inside", "user": "command"}}],
-            "current-context": "inside",
-        }
-    )
 
 
 def _base64(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -20,6 +21,21 @@ AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _READ_VERBS = frozenset({"get", "list", "watch"})
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """
+    The result of a command, as ARM reports it.
+
+    For a command that did not run, `reason` is set and `exit_code` is None.
+    """
+
+    exit_code: int | None
+    logs: str
+    started: datetime
+    finished: datetime
+    reason: str | None = None
 
 
 @dataclass(slots=True)

@@ -215,6 +215,42 @@ def test_replica_with_one_more_image_is_read(monkeypatch: pytest.MonkeyPatch) ->
     assert seen == ["web-0", "web-1", "web-2"]
 
 
+def with_digests(*numbers: int, image: str = f"{WEB}:1") -> list[dict[str, Any]]:
+    """Replicas, each with the digest of a number in an annotation, as Calico writes the id of a container."""
+    replicas = [pod(f"web-{place}", image, **OWNER) for place in range(len(numbers))]
+    for replica, number in zip(replicas, numbers, strict=True):
+        replica["metadata"]["annotations"] = {"cni.projectcalico.org/containerID": f"{number:064x}"}
+    return replicas
+
+
+@pytest.mark.parametrize("image", [f"{WEB}:1", "ghcr.io/x/y:1"])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (1, 1, 2)])
+def test_replicas_with_other_digests_are_not_decoded(
+    monkeypatch: pytest.MonkeyPatch, image: str, numbers: tuple[int, ...]
+) -> None:
+    """A digest in an annotation may be in any repository, and may be a tag of the pod's own one."""
+    seen = decoded_whole(monkeypatch)
+    replicas = with_digests(*numbers, image=image)
+    findings, whole = read(POD, *replicas), one_by_one(POD, *replicas)
+
+    assert seen == ["web-0"]
+    assert said(findings) == said(whole)
+    assert findings.digests == whole.digests
+    for number in numbers:
+        tag = f"{number:064x}"
+        assert (
+            kept(findings, "shop/web", tag)
+            == kept(whole, "shop/web", tag)
+            == ({tag} if image.startswith(WEB) else set())
+        )
+
+
+def test_digest_of_a_replica_is_found_after_one_without() -> None:
+    replicas = [pod("web", "ghcr.io/x/y:1", **OWNER), *with_digests(1, 2, image="ghcr.io/x/y:1")]
+
+    assert read(POD, *replicas).digests.keys() == {f"sha256:{number:064x}" for number in (1, 2)}
+
+
 def test_pods_of_different_owners_are_not_replicas() -> None:
     assert {use.workload.name for use in read(POD, pod("a", f"{WEB}:1"), pod("b", f"{WEB}:1")).uses} == {"a", "b"}
 

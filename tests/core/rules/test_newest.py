@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.newest import counted_with
@@ -100,8 +101,8 @@ def test_images_count_once_whatever_their_names() -> None:
 
 def test_companions_do_not_count_as_images() -> None:
     """A signature by name, an artifact with a subject, and one that was not read."""
-    unread = replace(referrer("u", "a"), subject=None, known=False)
-    chart = replace(unread, digest=d("c"), known=True)
+    unread = structs.replace(referrer("u", "a"), subject=None, known=False)
+    chart = structs.replace(unread, digest=d("c"), known=True)
     repository = inventory(
         [
             tag("1.0", "a", days=50),

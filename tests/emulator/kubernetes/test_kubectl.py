@@ -20,11 +20,10 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import kubectl
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes.run_command import serve_inside
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes import kubectl
+from tests.emulator.kubernetes.run_command import inside_kubeconfig, serve_inside
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 

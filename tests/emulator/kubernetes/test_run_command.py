@@ -17,9 +17,9 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, render
-from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
-from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState, CommandResult
+from tests.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, render
+from tests.emulator.kubernetes.run_command import run_command
 
 pytestmark = pytest.mark.extended
 

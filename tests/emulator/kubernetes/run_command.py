@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -21,8 +22,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -30,29 +29,13 @@ from aiohttp import web
 
 from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.kubernetes.api import kubernetes_app
-from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState, CommandResult
 from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import World
 
-# The folder of the package, for the PYTHONPATH of the stand-in for kubectl.
+# The root of the project, for the PYTHONPATH of the stand-in for kubectl.
 _PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """
-    The result of a command, as ARM reports it.
-
-    For a command that did not run, `reason` is set and `exit_code` is None.
-    """
-
-    exit_code: int | None
-    logs: str
-    started: datetime
-    finished: datetime
-    reason: str | None = None
 
 
 async def run_command(
@@ -118,6 +101,25 @@ async def serve_inside(world: World, cluster: ClusterState, authority: Authority
         await runner.cleanup()
 
 
+def inside_kubeconfig(server: str, ca_pem: bytes, token: str) -> str:
+    """
+    Return the kubeconfig of a run command's pod as JSON.
+
+    JSON is YAML too, so kubectl reads it; the stand-in for kubectl has no YAML parser.
+    """
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "inside", "cluster": cluster}],
+            "users": [{"name": "command", "user": {"token": token}}],
+            "contexts": [{"name": "inside", "context": {"cluster": "inside", "user": "command"}}],
+            "current-context": "inside",
+        }
+    )
+
+
 def _install_kubectl(folder: Path, *, real: bool) -> None:
     folder.mkdir()
     launcher = folder / "kubectl"
@@ -129,7 +131,7 @@ def _install_kubectl(folder: Path, *, real: bool) -> None:
         return
     python = shlex.quote(sys.executable)
     setting = f"PYTHONUTF8=1 PYTHONPATH={shlex.quote(str(_PACKAGES))}"
-    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m acr_cleanup.emulator.kubernetes.kubectl "$@"\n')
+    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m tests.emulator.kubernetes.kubectl "$@"\n')
     launcher.chmod(0o755)
 
 

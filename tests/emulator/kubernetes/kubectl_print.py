@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, go_json, render
-from acr_cleanup.emulator.kubernetes.kubectl_arguments import Arguments, KubectlError
+from tests.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, go_json, render
+from tests.emulator.kubernetes.kubectl_arguments import Arguments, KubectlError
 
 JSON = dict[str, Any]
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acr_cleanup.emulator.kubernetes.kubectl_arguments import Arguments, KubectlError
-from acr_cleanup.emulator.kubernetes.kubectl_print import print_columns, print_objects
+from tests.emulator.kubernetes.kubectl_arguments import Arguments, KubectlError
+from tests.emulator.kubernetes.kubectl_print import print_columns, print_objects
 
 JSON = dict[str, Any]
 
@@ -99,7 +99,8 @@ class Cluster:
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(self._server + path, data=data, headers=headers)  # noqa: S310 - only HTTPS opens
+        request = urllib.request.Request(self._server + path, data=data, headers=headers)
+        # This handler opens HTTPS only.
         handler = urllib.request.HTTPSHandler(context=self._tls)
         try:
             # No proxy: the command runs inside the cluster.
