@@ -2,10 +2,14 @@
 `make mutation`: changes the code in thousands of small ways, and lists the changes that no test
 notices.
 
-mutmut does this, in copies below `mutants/`. Added here: it changes properties too, a change meets
-the quickest tests of its own folder first, tests are collected once (`runner`), a change that has a
-result is not tried again, and a table of results by module is printed. The exit code is 1 if a
-module misses the goal. docs/mutation.md has the results.
+mutmut does this, in copies below `mutants/`. This module adds:
+
+- Properties are changed, too.
+- The quickest tests of the changed folder run first. pytest collects the tests once (`runner`).
+- A change that has a result is not tried again.
+- A table of the results by module is printed. The exit code is 1 if a module misses the goal.
+
+docs/mutation.md has the results.
 """
 
 from __future__ import annotations

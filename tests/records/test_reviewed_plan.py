@@ -138,7 +138,6 @@ def test_other_text_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_plan_of_another_version_says_which(tmp_path: Path) -> None:
-    """Whatever else it contains."""
     path = tmp_path / "plan.json"
     path.write_text('{"schema_version": 9, "steps": []}', "utf-8")
 
