@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from acr_cleanup.reports.formats import FORMATS
 from tests.helpers.paths import ROOT
 
 THREATS = ROOT / ".github" / "SECURITY.md"
@@ -57,3 +58,8 @@ def test_emulator_page_names_every_comparison() -> None:
     ]
     assert len(files) >= 5
     assert [str(file.relative_to(ROOT)) for file in files if str(file.relative_to(ROOT)) not in page] == []
+
+
+def test_command_line_page_names_each_report_file() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert [entry.file_name for entry in FORMATS if f"`{entry.file_name}`" not in page] == []

@@ -135,10 +135,14 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.explain import explain, explain_report  # noqa: PLC0415
     from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
 
+    as_json = parsed.format == "json"
     if parsed.report is not None:
-        return explain_report(parsed.target, parsed.report, Terminal())
+        terminal = Terminal()
+        return explain_report(parsed.target, parsed.report, terminal, terminal.write if as_json else None)
     settings = settings_of(parsed, environ)
-    return _wait(explain(parsed.target, settings, _terminal(settings), environ))
+    runtime = _terminal(settings)
+    print_json = runtime.write if as_json else None
+    return _wait(explain(parsed.target, settings, runtime, environ, print_json=print_json))
 
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:

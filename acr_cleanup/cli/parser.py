@@ -28,7 +28,7 @@ _EXIT_CODES = (
 )
 _SWITCHES_EXPLAINED = "A {true,false} flag without a value means true; --no-FLAG means false."
 _LONG = 40
-"""A longer list of choices is in the help text of a flag, not beside its name."""
+"""A longer list of choices is in the help text of a flag, not next to its name."""
 _METAVARS = {InputKind.NUMBER: "N", InputKind.PATH: "PATH", InputKind.BOOLEAN: "{true,false}"}
 
 
@@ -144,6 +144,8 @@ def _add_explain(command: UsageParser) -> None:
     _add_config(command)
     report = "answer from the report.json of a run; read no cluster or registry"
     command.add_argument("--report", metavar="FILE", type=Path, help=report)
+    text = "how the answer is printed (default: text)"
+    command.add_argument("--format", choices=("text", "json"), default="text", help=text)
 
 
 def _add_permissions(command: UsageParser) -> None:

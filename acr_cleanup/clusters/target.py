@@ -135,6 +135,11 @@ class ClusterTarget(ABC):
         """Is the cluster read through Azure Resource Manager?"""
         return False
 
+    @property
+    def is_recorded(self) -> bool:
+        """Is it read from what another run recorded? Then this run needs no rights in it."""
+        return False
+
     def token_scopes(self) -> tuple[str, ...]:
         """Return the scopes of the tokens that its API server may take. Raises nothing."""
         return ()

@@ -106,6 +106,10 @@ class SnapshotCluster(SnapshotPlace, ClusterTarget):
     def describe(self) -> str:
         return f"cluster {self.key} in the usage snapshot {self.path}"
 
+    @property
+    def is_recorded(self) -> bool:
+        return True
+
     def place(self) -> tuple[str, ...]:
         return (str(self.path.absolute()), self.key)
 

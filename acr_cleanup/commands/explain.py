@@ -94,11 +94,14 @@ async def explain(
     runtime: Runtime,
     environ: Mapping[str, str],
     *,
+    print_json: Callable[[Iterable[str]], None] | None = None,
     open_connections: Callable[[], AbstractAsyncContextManager[Connections]] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
     Show all reasons for and against deleting `target`, and return the exit code.
+
+    print_json: receives the answer as a JSON document, instead of the page for people.
 
     Reads all clusters and one repository. Raises `ConfigurationError` if the target is invalid or
     in another registry.
@@ -108,7 +111,7 @@ async def explain(
         async with open_connections() if open_connections else connect(settings, runtime, environ) as connections:
             evidence = await _read(parsed, settings, connections, runtime, clock)
         answer = _answer(parsed, evidence, everything=settings.log_level == "debug")
-        runtime.show(answer)
+        _show(answer, runtime, print_json)
         code = EXPLAINED if answer.known else NOT_FOUND
     except ConfigurationError:
         raise
@@ -169,9 +172,20 @@ def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Dige
     return Digest(matches[0] if matches else beginning)
 
 
-def explain_report(target: str, report: Path, runtime: Runtime) -> int:
+def _show(answer: Answer, runtime: Runtime, print_json: Callable[[Iterable[str]], None] | None) -> None:
+    if print_json is None:
+        runtime.show(answer)
+    else:
+        print_json(answer.as_json())
+
+
+def explain_report(
+    target: str, report: Path, runtime: Runtime, print_json: Callable[[Iterable[str]], None] | None = None
+) -> int:
     """
     Show from the `report.json` of a run why `target` was kept or deleted, and return the exit code.
+
+    print_json: see `explain`.
 
     Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another
     registry.
@@ -182,7 +196,7 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     if parsed.digest is not None:
         digest = _full_digest(parsed, parsed.digest, _digests(run, parsed.repository))
     answer = explain_past(run, parsed.repository, parsed.tag, digest)
-    runtime.show(answer)
+    _show(answer, runtime, print_json)
     runtime.finish()
     return EXPLAINED if answer.known else NOT_FOUND
 

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 
-from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import ImageUse, UsageIndex
-from acr_cleanup.core.verification import Baseline, Broken, full_name, is_digest, pulled_name, uses_by_name
+from acr_cleanup.core.verification import (
+    Baseline,
+    Broken,
+    RepositoryNames,
+    full_name,
+    is_digest,
+    pulled_name,
+    uses_by_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ _NOTHING: Mapping[str, bool] = MappingProxyType({})
 
 def compare(
     baseline: Baseline,
-    after: RepositoryInventory,
+    after: RepositoryNames,
     planned_with: UsageIndex,
     deleted_with: UsageIndex,
     *,
@@ -87,19 +95,24 @@ def _resolvable(
 @dataclass
 class _RepositoryComparison:
     baseline: Baseline
-    after: RepositoryInventory
+    after: RepositoryNames
     deleted: Mapping[str, bool]
 
     def __post_init__(self) -> None:
-        self.tags = {tag.name: tag.digest for tag in self.after.tags}
-        self.digests = self.after.manifests.keys() | set(self.tags.values())
-        self.tags_of: defaultdict[Digest, list[str]] = defaultdict(list)
-        for name, digest in sorted(self.baseline.tags.items()):
-            self.tags_of[digest].append(name)
+        self.tags = self.after.tags
+        self.digests = self.after.manifests | set(self.tags.values())
         self.parents_of: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for index, children in self.baseline.children.items():
             for child in children:
                 self.parents_of[child].append(index)
+
+    @cached_property
+    def tags_of(self) -> Mapping[Digest, list[str]]:
+        """The tags of each manifest before the run. Only needed if something is lost."""
+        tags_of: defaultdict[Digest, list[str]] = defaultdict(list)
+        for name, digest in sorted(self.baseline.tags.items()):
+            tags_of[digest].append(name)
+        return tags_of
 
     def run(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Comparison:
         suspects: dict[str, Broken] = {}
@@ -136,16 +149,16 @@ class _RepositoryComparison:
         for index, children in self.baseline.children.items():
             if index in self.deleted:
                 continue
-            names = self.tags_of[index]
             if index not in self.digests:
                 # Another client deleted a tagged index as a whole, with its tags: see `_absent`.
-                if not names:
+                if index not in self.tags_of:
                     yield self._broken(
                         index, "is an index that was kept, and no longer exists", self._users(index, used)
                     )
                 continue
             for child in children:
                 if child not in self.digests:
+                    names = self.tags_of.get(index)
                     index_name = f":{names[0]}" if names else f"@{index}"
                     seen = f"no longer exists, and {self.baseline.repository}{index_name}, which was kept, lists it"
                     yield self._broken(child, seen, self._users(child, used))
@@ -178,21 +191,25 @@ class _RepositoryComparison:
 
         Those also among the suspects were deleted by this run.
         """
-        names = [name for name, _ in self._kept(used) if name not in self.tags]
+        names = sorted(name for name, _ in self._kept(used) if name not in self.tags)
         kept = self.baseline.manifests - self.digests - self.deleted.keys() - set(taken)
-        for name in (*names, *sorted(kept - self.tags_of.keys())[:UNTAGGED_ASKED]):
+        untagged = sorted(kept - self.tags_of.keys()) if kept else []
+        for name in (*names, *untagged[:UNTAGGED_ASKED]):
             yield self._broken(name, "no longer exists; this run did not delete it")
 
     def _moved(self) -> Iterator[str]:
         """A note for each tag that was pushed again during the run."""
-        for name, digest in sorted(self.baseline.tags.items()):
-            now = self.tags.get(name, digest)
-            if now != digest and name not in self.deleted:
-                yield f"{full_name(self.baseline.repository, name)} names {now} now; it was pushed again during the run."
+        for name in sorted(
+            name
+            for name, digest in self.baseline.tags.items()
+            if self.tags.get(name, digest) != digest and name not in self.deleted
+        ):
+            now = self.tags[name]
+            yield f"{full_name(self.baseline.repository, name)} names {now} now; it was pushed again during the run."
 
     def _kept(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[tuple[str, Digest]]:
         """The unused tags of the baseline that were not planned for deletion."""
-        for name, digest in sorted(self.baseline.tags.items()):
+        for name, digest in self.baseline.tags.items():
             if name not in used and name not in self.deleted:
                 yield name, digest
 

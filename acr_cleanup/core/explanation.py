@@ -224,6 +224,23 @@ def deleted_manifests(inventory: RepositoryInventory, plan: RepositoryPlan) -> f
     return frozenset(deleted)
 
 
+def deleted_with(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> tuple[Manifest, ...]:
+    """The manifest and everything below it that the plan deletes: children, and what is attached to them."""
+    inventory = evidence.inventory
+    deleted = deleted_manifests(inventory, plan)
+    pending, reached = [digest], {digest}
+    while pending:
+        current = pending.pop()
+        manifest = inventory.manifests.get(current)
+        children = manifest.children if manifest is not None else ()
+        signers = (tag.digest for tag in inventory.signers_of.get(current, ()))
+        for below in (*children, *inventory.referrers_of.get(current, ()), *signers):
+            if below in deleted and below not in reached:
+                reached.add(below)
+                pending.append(below)
+    return tuple(inventory.manifests[below] for below in sorted(reached & deleted & inventory.manifests.keys()))
+
+
 def decision_on_manifest(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> ExplainedDecision:
     """The decision of the plan about a manifest, with the kept tags and manifests that keep it."""
     return ManifestReasons(evidence, plan).decision_on(digest)

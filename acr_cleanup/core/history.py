@@ -51,6 +51,8 @@ class PastUses:
         """
         The tags that were used, each with its last use. A use of a digest is one of its index family.
         """
+        if not (self.by_tag or self.by_digest or self.of_any):
+            return
         by_family: dict[Digest, PastUse] = {}
         for digest, use in self.by_digest.items():
             for member in inventory.family(digest):

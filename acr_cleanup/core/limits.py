@@ -55,15 +55,20 @@ class Limits:
     percent: float | None = None
 
     def exceeded_by(self, tallies: Sequence[Tally]) -> tuple[LimitRefusal, ...]:
-        """Every limit that this plan exceeds; empty if it exceeds none."""
+        """
+        Every limit that this plan exceeds; empty if it exceeds none.
+
+        Tags of a reviewed plan that no longer exist are not counted: nothing can delete them.
+        """
         return tuple(self._exceeded_by(tallies))
 
     def _exceeded_by(self, tallies: Sequence[Tally]) -> Iterator[LimitRefusal]:
-        tags = sum(tally.planned for tally in tallies)
+        tags = sum(tally.deletable for tally in tallies)
         untagged = sum(tally.untagged for tally in tallies)
         if self.deletions is not None and tags + untagged > self.deletions:
             yield TooManyDeletions(self.deletions, tags, untagged)
         if self.percent is not None:
             for tally in tallies:
-                if tally.planned * 100 > self.percent * tally.tags:
-                    yield TooLargeShare(self.percent, tally.repository, tally.planned, tally.tags)
+                present = tally.tags - tally.vanished
+                if tally.deletable * 100 > self.percent * present:
+                    yield TooLargeShare(self.percent, tally.repository, tally.deletable, present)

@@ -79,6 +79,9 @@ class Tag(Struct, frozen=True, gc=False):
         >>> Tag("sha256-" + "0" * 64 + ".sig", Digest("sha256:" + "1" * 64), None).subject == "sha256:" + "0" * 64
         True
         """
+        # Nearly every name. This takes a fifth of the time of the expression.
+        if not self.name.startswith("sha256-"):
+            return None
         match = _SUBJECT_TAG.fullmatch(self.name)
         return Digest(f"sha256:{match.group(1)}") if match else None
 

@@ -96,6 +96,8 @@ class RepositoryPlan:
     """The entries of the keep list that match here, and how many tags each of them keeps."""
     unused_rules: frozenset[str] = frozenset()
     """The rules that match a tag here, but govern none."""
+    vanished: frozenset[str] = frozenset()
+    """Planned tags of a reviewed plan that no longer exist, or name another manifest."""
     new: frozenset[str] | None = None
     """Tags that the last run would not have deleted; None if that is not known."""
 
@@ -166,6 +168,7 @@ class RepositoryPlan:
             governed=Counter(decision.governed_by for decision in self.decisions if decision.governed_by),
             governed_planned=Counter(decision.governed_by for decision in self.deletions if decision.governed_by),
             unused_rules=self.unused_rules,
+            vanished=len(self.vanished),
             new=None if new is None else sum(decision.tag.name in new for decision in self.deletions),
             highlights=highlights(
                 ((decision.tag, decision.governed_by) for decision in self.deletions), self.manifests, new or ()

@@ -28,7 +28,7 @@ from msgspec import Struct
 from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.keep_list import KeptImages, kept_images
-from acr_cleanup.core.mentions import Mention, RepositoryMentions
+from acr_cleanup.core.mentions import NO_MENTIONS, Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.pulls import RepositoryPulls
@@ -99,7 +99,7 @@ class Evidence:
 
     @cached_property
     def pulls(self) -> RepositoryPulls:
-        """The pulls of this repository, as far as they are in the windows of the rules."""
+        """The pulls of this repository that are in the windows of the rules."""
         return pulls_that_keep(self.usage.pulls.pulls_of(self.inventory), self.rules, self.now)
 
     @property
@@ -110,7 +110,7 @@ class Evidence:
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
-"""What a rule yields: tags of the repository, each with the reason to keep it."""
+"""The results of a rule: tags of the repository, each with the reason to keep it."""
 
 
 def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
@@ -179,9 +179,9 @@ def in_use(evidence: Evidence) -> KeptTags:
     for used in sorted(usage.digests(inventory.name)):
         for digest in inventory.family(used):
             by_family[digest].extend(usage.of_digest(inventory.name, used))
-    any_image = usage.of_any(inventory.name)
+    any_image, names = usage.of_any(inventory.name), usage.tags(inventory.name)
     for tag in inventory.tags:
-        by_name = usage.of_tag(inventory.name, tag.name)
+        by_name = usage.of_tag(inventory.name, tag.name) if tag.name in names else ()
         by_digest = tuple(by_family.get(tag.digest, ()))
         if by_name:
             yield tag, KeepReason(Rule.IN_USE, "a workload names this tag", by_name + by_digest + any_image)
@@ -195,6 +195,8 @@ def mentioned(evidence: Evidence) -> KeptTags:
     """Keep a tag that an object names together with its repository, or whose digest it contains."""
     inventory = evidence.inventory
     mentions = mentions_of(evidence)
+    if mentions is NO_MENTIONS:
+        return
     by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
     for named, of_digest in mentions.by_digest.items():
         for digest in inventory.family(named):
@@ -208,7 +210,9 @@ def mentioned(evidence: Evidence) -> KeptTags:
 
 def mentions_of(evidence: Evidence) -> RepositoryMentions:
     """The mentions of the repository."""
-    return evidence.usage.mentions(evidence.inventory.listed_names)
+    inventory, usage = evidence.inventory, evidence.usage
+    found = usage.found_mentions(inventory.name, inventory.names_source)
+    return usage.mentions(inventory.listed_names) if found is None else found
 
 
 def pulled(evidence: Evidence) -> KeptTags:
@@ -232,12 +236,14 @@ def keep_listed(evidence: Evidence) -> KeptTags:
 
 
 def listed_images(evidence: Evidence) -> KeptImages:
-    """What the keep list keeps in the repository."""
+    """The tags and manifests that the keep list keeps in the repository."""
     return kept_images(evidence.policy.keep, evidence.inventory, evidence.now)
 
 
 def kept_by_rule(evidence: Evidence) -> KeptTags:
     """Keep a tag if the rule that governs it says `keep`."""
+    if not any(rule.keep for rule in evidence.rules.all):
+        return
     for tag in evidence.inventory.tags:
         if (rule := evidence.rules.of(tag)).keep:
             yield tag, KeepReason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
@@ -271,7 +277,7 @@ def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
 def unknown_manifest(evidence: Evidence) -> KeptTags:
     """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
-    for tag in inventory.tags:
+    for tag in inventory.tags if inventory.unknown else ():
         if tag.digest in inventory.unknown:
             manifest = inventory.manifests.get(tag.digest)
             if manifest is not None and manifest.media_type and not manifest.is_understood:

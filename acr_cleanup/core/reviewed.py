@@ -62,4 +62,12 @@ def _bound(reviewed: RepositoryPlan, fresh: RepositoryPlan) -> RepositoryPlan:
         )
         for decision in fresh.untagged
     )
-    return replace(fresh, decisions=tuple(decisions), steps=reviewed.steps, untagged=tuple(untagged))
+    present = {(decision.tag.name, decision.tag.digest) for decision in fresh.decisions}
+    vanished = (decision.tag for decision in reviewed.decisions if not fresh.error)
+    return replace(
+        fresh,
+        decisions=tuple(decisions),
+        steps=reviewed.steps,
+        untagged=tuple(untagged),
+        vanished=frozenset(tag.name for tag in vanished if (tag.name, tag.digest) not in present),
+    )

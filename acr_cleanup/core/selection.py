@@ -45,11 +45,19 @@ class Patterns:
         """The first pattern that matches the name, or `*` if the list has only `!` patterns."""
         if not self.wanted:
             return EVERYTHING if self.unwanted else None
-        return next((pattern for pattern, matches in self.wanted if matches(name)), None)
+        return _first(self.wanted, name)
 
     def denying(self, name: str) -> str | None:
         """The first `!` pattern that matches the name."""
-        return next((pattern for pattern, matches in self.unwanted if matches(name)), None)
+        return _first(self.unwanted, name)
+
+
+def _first(patterns: tuple[tuple[str, Callable[[str], bool]], ...], name: str) -> str | None:
+    # A loop: to make a generator for each of a million tags takes longer than to match it.
+    for pattern, matches in patterns:
+        if matches(name):
+            return pattern
+    return None
 
 
 @lru_cache(maxsize=2048)

@@ -16,7 +16,7 @@ from acr_cleanup.core.verification import Missing
 @dataclass(frozen=True, slots=True)
 class Tally:
     """
-    Totals of one repository, for reports and limits that must not load its tags.
+    Totals of one repository, so that reports and limits need not load its tags.
 
     A registry may hold a million tags; its tallies stay small.
     """
@@ -64,10 +64,17 @@ class Tally:
     """Those of them that are deleted."""
     unused_rules: frozenset[str] = frozenset()
     """The rules that match a tag, but govern none."""
+    vanished: int = 0
+    """Planned tags that no longer exist as reviewed; see `RepositoryPlan.vanished`."""
     new: int | None = None
     """Planned tags that the last run would not have deleted; None if that is not known."""
     highlights: tuple[PlannedTag, ...] = ()
     """The planned tags that a reviewer should look at first."""
+
+    @property
+    def deletable(self) -> int:
+        """Planned tags that still exist."""
+        return self.planned - self.vanished
 
     @property
     def kept(self) -> int:

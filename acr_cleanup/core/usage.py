@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TypeVar
 
 from acr_cleanup.core.history import History, NoHistory
@@ -28,6 +29,10 @@ The name of all services of Azure in waivers. The scan of one subscription is `a
 """
 
 
+# In `ImageUse`, `field` is a member.
+_not_compared: str = field(default="", compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageUse:
     """
@@ -37,6 +42,8 @@ class ImageUse:
     text: the original text of the field.
     running: is this a container or init container of a pod? Only these make a repository *run* in a
         cluster.
+    holder: the object that has the field, as in `Pod/ledger-0`, if it is not the workload itself. Of
+        several equal objects, one. Empty if unknown, as in a usage snapshot.
     """
 
     workload: Workload
@@ -45,6 +52,7 @@ class ImageUse:
     text: str
     reference: ImageReference
     running: bool = False
+    holder: str = _not_compared
 
     def __str__(self) -> str:
         container = f" ({self.container})" if self.container else ""
@@ -171,7 +179,7 @@ def _nearest(written: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Puller:
-    """Someone who may pull from the registry, and is none of the clusters and services that were read."""
+    """An identity that may pull from the registry, and does not belong to a cluster or service that was read."""
 
     name: str
     kind: str
@@ -302,17 +310,29 @@ class UsageIndex:
 
     def mentions(self, listed: ListedNames) -> RepositoryMentions:
         """The mentions of a repository, of those names that the registry has."""
-        sources = [scan.mentions for scan in self.scans if not isinstance(scan.mentions, NoMentions)]
-        if not sources:
-            return NO_MENTIONS
-        # One decision asks several times.
-        source, found = self._mentions.get(listed.repository, (None, NO_MENTIONS))
-        if source is None or source != listed.source:
-            found = merged(source.of(listed) for source in sources)
+        found = self.found_mentions(listed.repository, listed.source)
+        if found is None:
+            found = merged(source.of(listed) for source in self._mention_sources)
             if len(self._mentions) >= _REPOSITORIES_HELD:
                 self._mentions.clear()
             self._mentions[listed.repository] = listed.source, found
         return found
+
+    def found_mentions(self, repository: str, source: object) -> RepositoryMentions | None:
+        """
+        The mentions of a repository that were found before in names of the same source; None if none
+        were looked up.
+
+        One decision asks several times, and to gather the names of a large repository takes long.
+        """
+        if not self._mention_sources:
+            return NO_MENTIONS
+        of_source, found = self._mentions.get(repository, (None, NO_MENTIONS))
+        return None if of_source is None or of_source != source else found
+
+    @cached_property
+    def _mention_sources(self) -> tuple[MentionSource, ...]:
+        return tuple(scan.mentions for scan in self.scans if not isinstance(scan.mentions, NoMentions))
 
     def tags(self, repository: str) -> frozenset[str]:
         """Every tag of this repository that a use names."""

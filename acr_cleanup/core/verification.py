@@ -8,6 +8,7 @@ comparison.py finds the latter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -74,6 +75,23 @@ def missing_references(inventory: RepositoryInventory, usage: UsageIndex) -> tup
         if not _has(inventory, name) and (pulls := tuple(use for use in uses if pulled_name(use) == name))
     ]
     return tuple(sorted(missing, key=lambda reference: reference.name))
+
+
+@dataclass(frozen=True)
+class RepositoryNames:
+    """
+    The names of one repository at one moment.
+
+    tags: with the digest that each names.
+    manifests: as listed.
+    """
+
+    tags: Mapping[str, Digest]
+    manifests: AbstractSet[Digest]
+
+    @classmethod
+    def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
+        return cls({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
 
 
 @dataclass(frozen=True)

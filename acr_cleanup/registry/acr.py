@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
@@ -17,16 +18,17 @@ from azure.core.credentials_async import AsyncTokenCredential
 from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry import bodies, failures, wire
+from acr_cleanup.registry import bodies, failures, listing, wire
 from acr_cleanup.registry.edges import EdgeReader, with_listed
 from acr_cleanup.registry.pace import Category, Pace
 from acr_cleanup.registry.recent import RecentReader
@@ -133,41 +135,11 @@ class AcrRegistry:
         Returns an empty inventory if the repository does not exist. Raises `NotListed` if any page
         is missing or malformed.
         """
-        path = f"/acr/v1/{self.requests.quote_repository(name)}"
-        tags: dict[str, Tag] = {}
-        manifests: dict[str, Manifest] = {}
-        # Tags that a manifest showed before the list of tags.
-        shown: list[tuple[str, Digest]] = []
-        known: dict[str, Digest] = {}
-        unknown_locks: set[str] = set()
+        return await listing.list_inventory(self.requests, name)
 
-        def read_tags(body: bytes) -> dict[str, Tag]:
-            page = wire.read_tags(body, known, unknown_locks)
-            tags.update(page)
-            return page
-
-        def read_manifests(body: bytes) -> dict[str, Manifest]:
-            page: dict[str, Manifest] = {}
-            for entry in wire.read_manifests(body, known, unknown_locks).values():
-                page[entry.manifest.digest] = entry.manifest
-                shown.extend((name, entry.manifest.digest) for name in entry.tags if name not in tags)
-            return page
-
-        async def list_tags() -> None:
-            await self.requests.read_list(f"{path}/_tags", read_tags, f"listing the tags of {name}")
-
-        async def list_manifests() -> None:
-            nonlocal manifests
-            call = f"listing the manifests of {name}"
-            manifests = await self.requests.read_list(f"{path}/_manifests", read_manifests, call)
-
-        await gather((list_tags, list_manifests), limit=2)
-        return RepositoryInventory(
-            name,
-            (*tags.values(), *wire.hidden_tags(shown, tags)),
-            manifests,
-            unknown_locks=len(unknown_locks),
-        )
+    async def list_names(self, name: str) -> RepositoryNames:
+        """List the names of every tag and manifest, as `list_repository` does."""
+        return await listing.list_names(self.requests, name)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
@@ -223,8 +195,7 @@ class AcrRegistry:
                 inventory = await self._edges.read_bodies(newest)
             elif repository == counted:
                 break
-        return replace(
-            inventory,
+        return inventory.marked(
             locked=repository.locked,
             hidden=max(0, repository.manifests - len(inventory.manifests)),
             hidden_tags=max(0, repository.tags - len(inventory.tags)),
@@ -239,14 +210,16 @@ class AcrRegistry:
         listed = await self._newest(inventory.name, "manifests", wire.read_manifests)
         return with_listed(inventory, (entry for digest, entry in listed.items() if digest not in inventory.manifests))
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         """
-        Read the newest entries of a repository, and its counts.
+        Read the newest entries of a repository, and its counts when `settled` is set.
 
         `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
         """
         reader = RecentReader(self.requests, self._edges, name, since, concurrency=self._concurrency)
-        return await reader.read(partial(self._read_repository, name), known)
+        return await reader.read(partial(self._read_repository, name), known, settled)
 
     async def _tags_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """Add tags that were pushed after the repository was listed."""

@@ -100,6 +100,24 @@ class _Manifest(msgspec.Struct, rename="camel", gc=False):
     references: list[Descriptor] | None = None
 
 
+class _TagName(msgspec.Struct, gc=False):
+    name: str
+    digest: str
+
+
+class _TagNames(msgspec.Struct):
+    tags: list[_TagName] | None
+
+
+class _ShownTags(msgspec.Struct, gc=False):
+    digest: str
+    tags: Any = None
+
+
+class _Digests(msgspec.Struct):
+    manifests: list[_ShownTags] | None
+
+
 class _Repositories(msgspec.Struct):
     repositories: list[str] | None
 
@@ -129,6 +147,8 @@ class _Repository(msgspec.Struct, rename="camel"):
 
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
+_TAG_NAMES = msgspec.json.Decoder(_TagNames)
+_DIGESTS = msgspec.json.Decoder(_Digests)
 _ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _REPOSITORY = msgspec.json.Decoder(_Repository)
@@ -186,6 +206,11 @@ def read_tags(
     return {tag.name: _tag(tag, known) for tag in tags}
 
 
+def read_tag_names(body: bytes, known: dict[str, Digest]) -> dict[str, Digest]:
+    """Decode only the names in a page of tags, with the digests. Raises `MalformedAnswer`."""
+    return {tag.name: _known(tag.digest, known) for tag in decode(_TAG_NAMES, body).tags or ()}
+
+
 def read_tag(body: bytes) -> Tag:
     """Decode the attributes of one tag. Raises `MalformedAnswer`."""
     return _tag(decode(_ONE_TAG, body).tag, {})
@@ -203,6 +228,11 @@ def read_manifests(
         unknown_locks.update(entry.digest for entry in listed if _locks(entry.changeable_attributes) is None)
     entries = (_listed(entry, known) for entry in listed)
     return {entry.manifest.digest: entry for entry in entries}
+
+
+def read_digests(body: bytes, known: dict[str, Digest]) -> dict[Digest, tuple[str, ...]]:
+    """Decode only the digests in a page of manifests, with the tags shown. Raises `MalformedAnswer`."""
+    return {_known(entry.digest, known): _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
@@ -260,8 +290,11 @@ def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
     )
     children = entry.references
     references = None if children is None else tuple(parsed_digest(child.digest) for child in children)
-    tags = entry.tags if isinstance(entry.tags, list) else ()
-    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)), references)
+    return ListedManifest(manifest, _shown_tags(entry.tags), references)
+
+
+def _shown_tags(tags: Any) -> tuple[str, ...]:
+    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 @lru_cache(maxsize=256)

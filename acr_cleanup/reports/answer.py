@@ -6,8 +6,9 @@ It is made of the evidence of now (`explanation`) or of the report of a past run
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
 
@@ -23,6 +24,8 @@ TAGS_ON_SCREEN = 60
 _RUNNERS_ON_SCREEN = 10
 
 DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, BLOCKED_STYLE = "bold yellow", "bold green", "bold red", "bold red"
+
+_DECISIONS = {DELETED_STYLE: "delete", KEPT_STYLE: "keep"}
 
 # Kinds that controllers create. Objects that people write are shown before them.
 _MADE_BY_CONTROLLERS = ("Job", "ReplicationController", "ControllerRevision", "ReplicaSet", "Pod")
@@ -107,6 +110,30 @@ class Answer(TextPage):
             return self.blocks()
         return self._compose(USES_ON_SCREEN, TAGS_ON_SCREEN, _RUNNERS_ON_SCREEN)
 
+    def as_json(self) -> Iterator[str]:
+        """Yield the whole answer as a JSON document. Uses, mentions and blockers have their fields apart."""
+        document = {
+            "schema_version": 1,
+            "verdict": self.verdict,
+            "decision": _DECISIONS.get(self.style, "unknown"),
+            "found": self.known,
+            "remarks": [text for text, _ in self.remarks],
+            "facts": {fact.label: list(fact.texts) for fact in self.facts if fact.texts},
+            "rules": [{"title": rules.title, "rules": _members(rules.rows, "rule", "text")} for rules in self.rules],
+            "notes": self.notes,
+            "run_by": self.runners,
+            "tags": _members(self.tags, "tag", "age", "verdict", "why"),
+            "uses": [{"link": group.title, **_use(use)} for group in self.uses for use in group.uses],
+            "mentions": [
+                {**asdict(mention.workload), "field": mention.field, "text": mention.what} for mention in self.mentions
+            ],
+            "conclusion": self.conclusion,
+            "blockers": list(map(asdict, self.blockers)),
+            "warnings": list(dict.fromkeys(self.warnings)),
+            "run": {fact.label: list(fact.texts) for fact in self.run if fact.texts},
+        }
+        yield f"{json.dumps(document, indent=2)}\n"
+
     def _compose(self, uses: int | None, tags: int | None, runners: int | None) -> Iterator[Block]:
         """Yield all blocks, with at most so many uses, tags and runners."""
         yield Line(((self.verdict, self.style),))
@@ -132,6 +159,22 @@ class Answer(TextPage):
         for group in self.uses:
             yield from _use_group(group, self.read_times, left)
             left = None if left is None else max(left - len(group.uses), 0)
+
+
+def _members(rows: Iterable[Sequence[str]], *names: str) -> list[dict[str, str]]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _use(use: ImageUse) -> dict[str, str | bool]:
+    """The members of a use, with those of its workload."""
+    return {
+        **asdict(use.workload),
+        "container": use.container,
+        "object": use.holder or f"{use.workload.kind}/{use.workload.name}",
+        "field": use.field,
+        "image": use.text,
+        "running": use.running,
+    }
 
 
 def _facts(facts: Iterable[Fact], limit: int | None) -> Iterator[Block]:
@@ -170,9 +213,23 @@ def _use_group(group: UseGroup, read_times: Mapping[str, str], limit: int | None
         yield Line(((words.plain(cluster), "bold"), (f", {read_times.get(cluster, 'read then')}", "dim")), 4)
         for workload, uses in groupby(of_cluster, key=str):
             yield Line(((words.plain(workload), "cyan"),), 6)
+            by_text: dict[str, list[ImageUse]] = {}
             for use in uses:
-                yield Line(((f"{words.plain(use.field)}: ", "dim"), (words.plain(use.text), "")), 8)
+                by_text.setdefault(use.text, []).append(use)
+            for text, of_text in by_text.items():
+                yield Line(((f"{_fields(of_text)}: ", "dim"), (words.plain(text), "")), 8)
     yield from _hidden(len(ordered) - len(ordered[:limit]), "use", 4)
+
+
+def _fields(uses: Iterable[ImageUse]) -> str:
+    """The fields of one workload that hold the same text, each with the object that has it."""
+    by_object: dict[str, dict[str, None]] = {}
+    for use in sorted(uses, key=lambda use: (use.holder, use.field)):
+        by_object.setdefault(use.holder, {})[use.field] = None
+    return "; ".join(
+        f"{f'{words.plain(holder)} ' if holder else ''}{', '.join(map(words.plain, fields))}"
+        for holder, fields in by_object.items()
+    )
 
 
 def _mentions(mentions: Sequence[Mention], limit: int | None) -> Iterator[Block]:

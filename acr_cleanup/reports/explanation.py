@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
-from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide, deleted_with
+from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
-from acr_cleanup.core.retention import Scope, describe_duration
+from acr_cleanup.core.retention import RetentionPolicy, Scope, day, describe_duration
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words
@@ -82,11 +83,20 @@ class Circumstances:
         return (*self.evidence.usage.warnings, *map(warning_text, self.plan.warnings))
 
     def clusters(self) -> tuple[Fact, ...]:
-        texts = (
-            cluster_text(scan.cluster, scan.access, scan.objects, len(scan.uses), self.read_time(scan))
-            for scan in self.evidence.usage.scans
-        )
-        return (Fact("Clusters", tuple(texts)),)
+        """The clusters and the services that were read."""
+
+        def texts(*, services: bool) -> Iterator[str]:
+            for scan in self.evidence.usage.scans:
+                if scan.is_service is services:
+                    access = "" if services else scan.access
+                    yield cluster_text(scan.cluster, access, scan.objects, len(scan.uses), self.read_time(scan))
+
+        return Fact("Clusters", tuple(texts(services=False))), Fact("Services", tuple(texts(services=True)))
+
+    @property
+    def sources(self) -> str:
+        """The kinds of source that were read."""
+        return "cluster or service" if any(scan.is_service for scan in self.evidence.usage.scans) else "cluster"
 
     def read_time(self, scan: ClusterScan) -> str:
         return read_time(scan.read_at, self.evidence.usage.read_at, self.evidence.now)
@@ -153,7 +163,7 @@ class _Item(Circumstances):
         uses = self.explanation.uses
         start = f"{self.title} is not in the registry"
         if not uses:
-            return f"{start}, and {'no use was found' if self.blocked() else 'no cluster uses it'}."
+            return f"{start}, and {'no use was found' if self.blocked() else f'no {self.sources} uses it'}."
         number = len(uses)
         named = f"{words.count(number, 'use')} {'names' if number == 1 else 'name'} it"
         pulls = sum(lacks(self.evidence.inventory, linked.use) for linked in uses)
@@ -191,7 +201,8 @@ class _Item(Circumstances):
             yield Fact.of("Changed", push_age(explanation.manifest.updated_at, now))
         yield Fact.of("Manifest", self._manifest(explanation.manifest))
         yield from self._related()
-        yield Fact.of("Locked", self._locks())
+        if locks := self._locks():
+            yield Fact.of("Locked", locks)
         yield from self._freed(decision)
 
     def _related(self) -> Iterator[Fact]:
@@ -212,17 +223,20 @@ class _Item(Circumstances):
         explanation = self.explanation
         locks = ["the tag"] if explanation.tag is not None and explanation.tag.locked else []
         locks += ["the manifest"] if explanation.manifest is not None and explanation.manifest.locked else []
-        return words.listing(locks) if locks else "no"
+        return words.listing(locks) if locks else ""
 
     def _freed(self, decision: ExplainedDecision) -> Iterator[Fact]:
-        """The space that is freed together with a tag."""
+        """The space that is freed together with a tag or a manifest."""
         explanation, manifest_decision = self.explanation, self.explanation.manifest_decision
-        if explanation.tag is None or not decision.deletes or manifest_decision is None:
+        if not decision.deletes or manifest_decision is None or explanation.digest is None:
             return
         if manifest_decision.deletes:
-            manifest = explanation.manifest
-            size = f" ({words.size(manifest.size)} as listed)" if manifest is not None else ""
-            yield Fact.of("Frees", f"its manifest, which is deleted too{size}")
+            manifests = deleted_with(self.evidence, self.plan, explanation.digest)
+            others = words.count(len(manifests) - 1, "manifest")
+            below = f" with {others} that {words.plural(len(manifests) - 1, 'belongs')} to it" if manifests[1:] else ""
+            size = words.size(sum(manifest.size for manifest in manifests))
+            own = "its manifest, which is deleted too" if explanation.tag is not None else "the manifest"
+            yield Fact.of("Frees", f"{own}{f',{below}' if below and explanation.tag else below} ({size} as listed)")
         else:
             yield Fact.of("Frees", f"nothing, because its manifest is kept: {_details(manifest_decision)}")
 
@@ -276,12 +290,12 @@ class _Item(Circumstances):
         scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {_name_list(running)}"
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
         among = f" of {counted_with(governing.keep_last_by, tag.name)}" if governing.keep_last_by else ""
-        newest = f"it is not among the newest {governing.keep_last}{among}" if governing.keep_last else "keep-last is 0"
+        newest = f"it is not among the newest {governing.keep_last}{among}"
         patterns = ", ".join(policy.exclude_tags)
         excluded = f"exclude-tags does not match it ({patterns})" if patterns else "exclude-tags is empty"
         details = {
             Rule.OUT_OF_SCOPE: scope,
-            Rule.IN_USE: f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
+            Rule.IN_USE: f"{'no use was found' if self.blocked() else f'no {self.sources} uses it'}, by tag or by digest",
             Rule.PULLED: self._not_pulled(),
             Rule.LOCKED: "neither the tag nor its manifest is locked",
             Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(governing.older_than)}"
@@ -290,18 +304,31 @@ class _Item(Circumstances):
             Rule.NEWEST: words.plain(f"{newest}{governing.note}"),
             Rule.KEPT_BY_RULE: words.plain(governed_text(policy, governing.name)),
             Rule.ATTACHED: "its subject is not kept",
+            Rule.USED_RECENTLY: f"no earlier run saw it in use in the last {describe_duration(policy.used_within or timedelta())}",
+            Rule.MENTIONED: "no object names it together with its repository",
+            Rule.KEEP_LIST: f"{words.count(len(policy.keep), 'entry')}, but none names it",
+            Rule.PROBATION: self._served(tag),
         }
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
         silent |= {Rule.PULLED} if evidence.usage.pulls.since is None else set()
         silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
         silent |= {Rule.PROBATION} if not policy.probation else set()
+        silent |= {Rule.NEWEST} if not governing.keep_last else set()
+        silent |= {Rule.EXCLUDED} if policy.exclude_tags == RetentionPolicy().exclude_tags else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding or governing.keep else set()
         silent |= set() if policy.rules else {Rule.KEPT_BY_RULE}
         silent |= set() if policy.keep else {Rule.KEEP_LIST}
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:
                 yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy, governing)}")
+
+    def _served(self, tag: Tag) -> str:
+        """How long it has been a candidate."""
+        since = self.evidence.usage.history.candidate_since(self.evidence.inventory.name, tag)
+        if since is None:
+            return "the last run found it to be no candidate"
+        return f"it has been a candidate since {day(since, self.evidence.now)}"
 
     def _not_pulled(self) -> str:
         log = self.evidence.usage.pulls

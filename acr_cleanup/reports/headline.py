@@ -49,11 +49,15 @@ def _blocked(view: View) -> str:
     start = "Blocked: nothing can be deleted from" if view.result.dry_run else "Blocked: nothing was deleted from"
     selected = _selection(view)
     rest = f" According to what was read, {selected} would be deleted." if selected else ""
+    if view.bound:
+        rest = f" The reviewed plan selects {selected}." if selected else ""
     return f"{start} {view.registry}, because {_blocked_places(view)} could not be read completely.{rest}"
 
 
 def _refused(view: View) -> str:
-    selected = f" The plan selects {selection}." if (selection := _selection(view)) else ""
+    selected = (
+        f" The {'reviewed ' if view.bound else ''}plan selects {selection}." if (selection := _selection(view)) else ""
+    )
     if view.result.dry_run:
         return f"Dry run: nothing was deleted from {view.registry}, and an apply would be refused.{selected}"
     return f"Refused: nothing was deleted from {view.registry}.{selected}"

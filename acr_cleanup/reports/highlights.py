@@ -32,7 +32,7 @@ class HighlightGroup:
 
 def highlights(view: View) -> tuple[HighlightGroup, ...]:
     """
-    Return the groups that have tags; none after a deletion.
+    Return the groups that have tags; none after a deletion, or for a reviewed plan.
 
     A plan of few tags has only the group of the new ones: its reader looks at all of them anyway.
     """
@@ -56,7 +56,7 @@ def highlights(view: View) -> tuple[HighlightGroup, ...]:
             if largest[0].tag.size > largest[-1].tag.size:
                 yield HighlightGroup("Frees most", tuple(item for item in largest[:SHOWN] if item.tag.size))
 
-    return () if view.acted else tuple(group for group in groups() if group.tags)
+    return () if view.acted or view.bound else tuple(group for group in groups() if group.tags)
 
 
 def _newest(item: Highlight) -> tuple[float, str, str]:

@@ -19,6 +19,7 @@ from acr_cleanup.core.policy import MANIFEST_LOCKED, REPOSITORY_LOCKED, TAG_LOCK
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB
+from acr_cleanup.reports.earlier_runs import new_tags, reviewed_numbers
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item, tag_rows
 from acr_cleanup.reports.markdown_tables import markdown_table, repositories, sources, totals, worth_a_look
@@ -133,7 +134,7 @@ class Summary:
         if self.result.undo:
             undo = words.prose(self.result.undo)
             yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
-        if earlier := " ".join(filter(None, (view.probation, self.result.ledger, view.news))):
+        if earlier := " ".join(filter(None, (view.probation, self.result.ledger, new_tags(view)))):
             yield (0, 1), f"⏳ {earlier}"
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._deviations(view))
@@ -202,6 +203,7 @@ class Summary:
     def _totals(self, view: View) -> str:
         line = scope_line(self.result.plan)
         notes = [f"Scope: {line}."] if line else []
+        notes += [note] if (note := reviewed_numbers(view)) else []
         notes += [view.verification] if view.verification else []
         notes += [f"Sizes are {view.size_note}."] if view.size_note else []
         notes += [f"This took {words.elapsed(self.result.finished_at - self.result.started_at)}."]
@@ -299,8 +301,7 @@ class Summary:
 
     def _repository(self, view: View, repository: RepositoryPlan) -> str:
         gone, left = deleted_tags(view, repository), undeleted_tags(view, repository)
-        modal = "deleted" if view.acted else "would be deleted"
-        numbers = [f"{len(gone):,} {modal}", *([f"{len(left):,} not deleted"] if left else [])]
+        numbers = [f"{len(gone):,} {view.gone_verb}", *([f"{len(left):,} not deleted"] if left else [])]
         title = f"{', '.join(numbers)}, {len(repository.kept):,} kept"
         title += f"; {untagged}" if (untagged := view.untagged(repository)) else ""
         total = len(gone) + len(left) + len(repository.kept)

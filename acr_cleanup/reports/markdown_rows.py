@@ -58,9 +58,15 @@ def tag_rows(
     failed = [pair for pair in left if pair[1].kind is OutcomeKind.FAILED]
     yield from (row(*_undeleted(outcome), decision.tag, decision.governed_by) for decision, outcome in failed)
     for decision in gone:
-        why = _unused(decision, view.result.plan.created_at)
+        vanished = decision.tag.name in repository.vanished and not view.acted
+        why = "it no longer exists as reviewed" if vanished else _unused(decision, view.result.plan.created_at)
         why += "; its manifest is kept" if decision.tag.name in names else ""
-        yield row("🗑️ deleted" if view.acted else "🗑️ delete", why, decision.tag, decision.governed_by)
+        yield row(
+            "🗑️ deleted" if view.acted else "📋 reviewed" if view.bound else "🗑️ delete",
+            why,
+            decision.tag,
+            decision.governed_by,
+        )
     yield from (
         row(*_undeleted(outcome), decision.tag, decision.governed_by)
         for decision, outcome in left

@@ -66,9 +66,13 @@ def _refused(view: View, context: Context) -> list[Advice]:
         return [Advice("Plan again, and have the new plan reviewed", context.plan_again)]
     if not view.result.refusals:
         return []
+    if view.bound:
+        # The same command would be refused again.
+        again = Advice(
+            "Plan again, so that fewer deletions are due, and have the new plan reviewed", context.plan_again
+        )
+        return [again, Advice("Or, if the reviewed plan is what you want, raise the limit and apply it again")]
     text = "Check the plan. If it is what you want, raise the limit and"
-    if view.result.applied_plan is not None:
-        return [Advice(f"{text} apply the plan again", context.apply)]
     return [Advice(f"{text} {_again(context)}", context.plan_again)]
 
 

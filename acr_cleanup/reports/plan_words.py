@@ -6,8 +6,11 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
 
 from acr_cleanup.access import roles
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -18,6 +21,7 @@ from acr_cleanup.core.plan_warnings import (
 )
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.reports.policy_words import rule_text
 
 _CHECK_FIRST = (
@@ -26,27 +30,33 @@ _CHECK_FIRST = (
 )
 
 
+_ALWAYS_SHOWN = {"older_than", "scope", "keep_last", "repositories", "include_tags", "exclude_tags"}
+
+
 def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
     """The policy in the names of the inputs. Options that are off are left out."""
+    usual, shown = RetentionPolicy(), _ALWAYS_SHOWN | ({"keep_last_of"} if policy.keep_last else set())
     return {
-        "older-than": describe_duration(policy.older_than),
-        "scope": str(policy.scope),
-        "keep-last": str(policy.keep_last),
-        "repositories": ", ".join(policy.repositories),
-        "include-tags": ", ".join(policy.include_tags),
-        "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
-        **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
-        **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
-        **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
-        **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
-        **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
-        **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
-        **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
-        **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
-        **({"use-regex": "true"} if policy.use_regex else {}),
-        **({"delete-untagged": "true"} if policy.delete_untagged else {}),
-        **({"include-locked": "true"} if policy.include_locked else {}),
+        name.replace("_", "-"): _option_text(getattr(policy, name))
+        for name in (field.name for field in fields(policy))
+        if name in shown or getattr(policy, name) != getattr(usual, name)
     }
+
+
+def _option_text(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return describe_duration(value)
+        case KeepEntry():
+            return value.image
+        case PolicyRule():
+            return f"{value.name}: {rule_text(value)}"
+        case tuple():
+            between = "; " if value and isinstance(value[0], PolicyRule) else ", "
+            return between.join(map(_option_text, value)) or "(none)"
+    return str(value)
 
 
 def refusal_text(refusal: LimitRefusal) -> str:

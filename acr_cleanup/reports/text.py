@@ -17,6 +17,7 @@ from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, TextPage, and_more, fact, heading, section
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.earlier_runs import new_tags, reviewed_numbers
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
@@ -158,7 +159,8 @@ class TextReport(TextPage):
             yield fact(labels.pop(scan.is_service, ""), f"{words.plain(scan.cluster)}{access}: {read}{blockers}")
         path, which = view.reviewed
         if which:
-            yield fact("Plan", f"{words.plain(path)}, {which}: only what this reviewed plan lists is deleted")
+            only = f"{words.plain(path)}, {which}: only what this reviewed plan lists is deleted"
+            yield fact("Plan", ". ".join(filter(None, (only, reviewed_numbers(view)))))
         if view.verification:
             yield fact("Check", view.verification)
         if view.size_note:
@@ -166,7 +168,7 @@ class TextReport(TextPage):
         if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         if result.ledger:
-            yield fact("Ledger", " ".join(filter(None, (result.ledger, view.news))))
+            yield fact("Ledger", " ".join(filter(None, (result.ledger, new_tags(view)))))
         yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 
@@ -209,7 +211,13 @@ class TextReport(TextPage):
                 if only_tags
                 else ""
             )
-            yield Line((("would delete", "bold yellow"), (f" ({len(gone):,}{remark})", "")), 2)
+            yield Line(
+                (
+                    ("in the reviewed plan" if view.bound else "would delete", "bold yellow"),
+                    (f" ({len(gone):,}{remark})", ""),
+                ),
+                2,
+            )
             for says, decisions in by_rule(self.result.plan.policy, gone):
                 yield from [Line(((words.plain(says), "dim"),), 4)] if says else []
                 items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in decisions)
@@ -223,11 +231,7 @@ class TextReport(TextPage):
         yield from _untagged(view, repository)
 
     def _applied_repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
-        """
-        Show the outcome of every tag, without ages.
-
-        The user has usually just read the plan with ages and users, and now looks for single tags.
-        """
+        """Show the outcome of every tag, without ages: the reader now looks for single tags."""
         row = next(row for row in view.rows if row.repository == repository.repository)
         yield Line(((words.plain(repository.repository), "bold"), (f": {_summary(view, repository, row)}", "")))
         few = view.total.tags <= self.complete
@@ -354,9 +358,8 @@ def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
     if not repository.deletions:
         none = "no tag to delete" if repository.untagged_deletions else "nothing to delete"
         return f"{none}, {words.count(row.tags, 'tag')}"
-    modal = "deleted" if view.acted else "would be deleted"
     freed = f", freeing {'' if repository.exact else 'up to '}{words.size(row.bytes)}" if row.bytes else ""
-    return f"{row.gone:,} of {words.count(row.tags, 'tag')} {modal}{freed}"
+    return f"{row.gone:,} of {words.count(row.tags, 'tag')} {view.gone_verb}{freed}"
 
 
 def _untagged(view: View, repository: RepositoryPlan) -> Iterator[Block]:

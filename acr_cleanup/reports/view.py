@@ -57,7 +57,17 @@ class View:
     def gone_title(self) -> str:
         """The title of the numbers of deleted tags."""
         done = self.acted or (not self.result.dry_run and self.result.verdict is Verdict.APPLIED)
-        return "Deleted" if done else "Would delete"
+        return "Deleted" if done else "In the reviewed plan" if self.bound else "Would delete"
+
+    @property
+    def gone_verb(self) -> str:
+        """What the deleted tags were, or would be; for a reviewed plan that was not applied, where they are."""
+        return "deleted" if self.acted else "in the reviewed plan" if self.bound else "would be deleted"
+
+    @property
+    def bound(self) -> bool:
+        """Was the run bound to a reviewed plan? The planned tags are then those of that plan, not of now."""
+        return self.result.applied_plan is not None
 
     @property
     def ended_early(self) -> bool:
@@ -140,17 +150,6 @@ class View:
         shown = [f"{tags[date] + untagged[date]:,} from {day(date, now)}" for date in days[:_DAYS_SHOWN]]
         later = sum(tags[date] + untagged[date] for date in days[_DAYS_SHOWN:])
         return f"{start}, deletable: {words.listing([*shown, *([f'{later:,} later'] if later else [])])}."
-
-    @property
-    def news(self) -> str:
-        """How many planned tags the last run would not have deleted, as a sentence; "" if that is not known."""
-        plan, news = self.result.plan, [tally.new for tally in self.result.plan.tallies if tally.new is not None]
-        last_run = plan.usage.history.last_run
-        if not news or last_run is None or self.acted:
-            return ""
-        number = f"{sum(news):,}" if sum(news) else "None"
-        verb = words.plural(sum(news) or 2, "is")
-        return f"{number} of the planned tags {verb} new since the last run on {day(last_run, plan.created_at)}."
 
     @cached_property
     def waiting(self) -> tuple[Counter[date], Counter[date]]:
@@ -293,7 +292,7 @@ class View:
             return ""
         planned = {decision.manifest.digest for decision in repository.untagged_deletions}
         deleted = planned & self.deleted_manifests(repository.repository) if self.acted else planned
-        verb = words.plural(len(deleted), "was") + " deleted" if self.acted else "would be deleted"
+        verb = words.plural(len(deleted), "was") + " deleted" if self.acted else self.gone_verb
         parts = [f"{words.count(len(deleted), 'untagged manifest')} {verb}"]
         if undeleted := len(planned - deleted):
             parts.append(f"{undeleted:,} had changed or could not be deleted")

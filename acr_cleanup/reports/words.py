@@ -40,6 +40,10 @@ _PLURALS = {
     "is": "are",
     "was": "were",
     "has": "have",
+    "belongs": "belong",
+    "exists": "exist",
+    "counts": "count",
+    "selects": "select",
     "its": "their",
     "it": "they",
 }

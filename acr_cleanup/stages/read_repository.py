@@ -1,4 +1,4 @@
-"""Reads one repository, as far as the decision about it needs, and decides it."""
+"""Reads the parts of one repository that its decision needs, and decides it."""
 
 from __future__ import annotations
 
@@ -55,23 +55,31 @@ async def read_repository(
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    marks = partial(prepare, all_referrers=all_referrers, retained=retained, orphans=orphans)
-    inventory = await off_loop(inventory, partial(marks, inventory, usage, policy, now))
-    if not edges and await off_loop(inventory, partial(nothing_to_delete, inventory, usage, policy, now)):
+
+    def prepared(listed: RepositoryInventory) -> RepositoryInventory:
+        marked = prepare(listed, usage, policy, now, all_referrers=all_referrers, retained=retained, orphans=orphans)
+        # `read_edges` needs them on the loop.
+        _ = marked.names, marked.unread
+        return marked
+
+    inventory = await off_loop(len(inventory.tags), partial(prepared, inventory))
+    if not edges and await off_loop(len(inventory.tags), partial(nothing_to_delete, inventory, usage, policy, now)):
         return inventory
     inventory = await registry.read_edges(inventory)
-    while questions := await off_loop(inventory, partial(open_questions, Evidence(inventory, usage, policy, now))):
+    while questions := await off_loop(
+        len(inventory.tags), partial(open_questions, Evidence(inventory, usage, policy, now))
+    ):
         inventory = await registry.read_subjects(inventory, questions)
     return inventory
 
 
-async def off_loop(inventory: RepositoryInventory, work: Callable[[], T]) -> T:
+async def off_loop(tags: int, work: Callable[[], T]) -> T:
     """
-    Do this work, which must be pure, in a thread if the repository is large.
+    Do this work, which must be pure, in a thread if the repository has so many tags.
 
-    It takes seconds then, and no answer and no signal would be handled meanwhile.
+    It then takes seconds, in which the event loop would handle no answer and no signal.
     """
-    return await asyncio.to_thread(work) if len(inventory.tags) > MANY_TAGS else work()
+    return await asyncio.to_thread(work) if tags > MANY_TAGS else work()
 
 
 async def never() -> bool:
@@ -88,8 +96,8 @@ async def decide_repository(evidence: Evidence, untagged_expire: Callable[[], Aw
     """
     inventory = evidence.inventory
     decide = partial(plan_repository, usage=evidence.usage, policy=evidence.policy, now=evidence.now)
-    plan = await off_loop(inventory, partial(decide, inventory))
+    plan = await off_loop(len(inventory.tags), partial(decide, inventory))
     if leaves_untagged(inventory, plan) and await untagged_expire():
         evidence = replace(evidence, inventory=replace(inventory, untagged_expire=True))
-        plan = await off_loop(inventory, partial(decide, evidence.inventory))
+        plan = await off_loop(len(inventory.tags), partial(decide, evidence.inventory))
     return DecidedRepository(evidence, plan)

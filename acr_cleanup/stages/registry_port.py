@@ -5,6 +5,7 @@ memory.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Protocol
@@ -15,6 +16,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories that a stage works on at once. The registry's pace bounds the requests themselves."""
@@ -54,6 +56,10 @@ class Registry(Protocol):
         """List every tag and manifest of the repository."""
         ...
 
+    async def list_names(self, name: str) -> RepositoryNames:
+        """List the names of every tag and manifest of the repository."""
+        ...
+
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
         Add the children and subjects of the manifests. Those of an unreadable manifest remain
@@ -61,11 +67,16 @@ class Registry(Protocol):
         """
         ...
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         """
         Read the newest entries of a repository, and its counts.
 
-        known: manifests whose edges need not be read. Returns None if only complete lists tell.
+        Returns None if only complete lists tell.
+
+        known: manifests whose edges need not be read.
+        settled: the counts are read when it is set. Before, deletions in flight change them.
         """
         ...
 

@@ -22,6 +22,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Baseline, Broken, Missing, Proof, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
+from acr_cleanup.stages.read_repository import off_loop
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 SETTLE = 5.0
@@ -147,11 +148,11 @@ class _Verifier:
         self, suspects: Sequence[tuple[Broken, bool]], changed: Mapping[str, Mapping[str, bool]]
     ) -> list[tuple[Broken, bool]]:
         """
-        The suspects as new lists show them.
+        Return the suspects that are still broken in new lists.
 
-        A list takes time. If another client deletes a manifest meanwhile, its tag may still be listed and
-        looks broken. In the next list it is absent. What only the next list shows is not a suspect: by
-        then, this run has deleted nothing more.
+        A list takes time. If another client deletes a manifest during it, the tag may still be listed
+        and looks broken. In the next list it is absent. A tag that is broken only in the next list is
+        not a suspect: between the two lists, this run deletes nothing.
         """
         names = {(suspect.repository, suspect.name) for suspect, _ in suspects}
         repositories = sorted({suspect.repository for suspect, is_broken in suspects if is_broken})
@@ -167,11 +168,12 @@ class _Verifier:
     async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
-            after = await self.registry.list_repository(repository)
+            after = await self.registry.list_names(repository)
         except AcrCleanupError as error:
             self.unproven.append(f"{repository}: {error}")
             return None
-        return compare(
+        job = partial(
+            compare,
             self.witness.standing[repository],
             after,
             self.plan.usage,
@@ -179,6 +181,7 @@ class _Verifier:
             missing={missing.name for missing in self.plan.missing if missing.repository == repository},
             deleted=deleted,
         )
+        return await off_loop(len(after.tags), job)
 
     async def _confirm(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
         """

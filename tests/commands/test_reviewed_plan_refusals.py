@@ -16,7 +16,7 @@ from tests.helpers.reviewed_plans import (
     edit_plan,
     make_reviewed_plan,
 )
-from tests.helpers.stage import Stage
+from tests.helpers.stage import OLD, REPOSITORY, Stage
 
 # -- limits and blockers at the time of the apply ------------------------------------------------
 
@@ -26,6 +26,27 @@ async def test_limits_apply_to_a_reviewed_plan(stage: Stage) -> None:
 
     assert_refused(await apply_reviewed_plan(stage, path, **{"max-deletions": "1"}), "max-deletions")
     assert_refused(await apply_reviewed_plan(stage, path, **{"max-deletion-percent": "50"}), "max-deletion-percent")
+
+
+async def test_refused_reviewed_plan_says_which_numbers_are_its_own(stage: Stage) -> None:
+    """A tag that has gone since the review counts for no limit. The refused command is not repeated."""
+    stage.registry.push(REPOSITORY, "1.2", age=OLD)
+    path = await make_reviewed_plan(stage)
+    stage.repository.untag("1.0")
+
+    refused = await apply_reviewed_plan(stage, path, **{"max-deletions": "1"})
+    assert_refused(refused, "The plan deletes 2 tags, more than max-deletions (1)")
+    summary = (stage.tool.folder / "report" / "summary.md").read_text("utf-8")
+    for shown in (refused.out, summary):
+        text = " ".join(shown.split())
+        assert "The reviewed plan selects 3 tags." in text
+        assert "3 planned tags are of the reviewed plan; kept tags are of now. 1 of them no longer exists" in text
+        assert "would be deleted" not in text
+    assert "Next Plan again" in " ".join(refused.out.split())
+    assert (await apply_reviewed_plan(stage, path, **{"max-deletions": "2"})).deleted == {
+        "shop/web:1.1",
+        "shop/web:1.2",
+    }
 
 
 async def test_unreadable_cluster_blocks_a_reviewed_plan(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from acr_cleanup.core.explanation import (
     RelatedItems,
     decide,
     deleted_manifests,
+    deleted_with,
     eligible,
     explain_manifest,
     explain_tag,
@@ -51,6 +52,19 @@ def test_repository_without_its_only_use_is_out_of_scope() -> None:
     assert [reason.rule for reason in explanation.without_uses.decision.reasons] == [Rule.OUT_OF_SCOPE]
     assert explanation.without_uses.in_scope is not None
     assert explanation.without_uses.in_scope.deletes, "once another image of the repository runs, the tag is deleted"
+
+
+def test_children_and_attached_manifests_go_with_an_index() -> None:
+    images = [image("a"), image("b"), index("i", ["a", "b"]), referrer("r", "i"), image("s"), image("other")]
+    tags = [tag("1.0", "i"), tag(signature_of("a"), "s"), tag("2.0", "other")]
+    asked = evidence(inventory(tags, images))
+
+    def going(digest: str) -> set[str]:
+        return {manifest.digest for manifest in deleted_with(asked, decide(asked), d(digest))}
+
+    assert going("i") == {d("i"), d("a"), d("b"), d("r"), d("s")}
+    assert going("other") == {d("other")}
+    assert going("missing") == set()
 
 
 def test_unused_tag_has_no_decision_without_uses() -> None:

@@ -168,10 +168,13 @@ def test_past_use_names_its_date_and_its_user() -> None:
     assert reasons(planned, "b") == []
 
 
-def test_latest_of_several_past_uses_is_named() -> None:
+@pytest.mark.parametrize("digests", ["xy", "yx"])
+def test_latest_of_several_past_uses_is_named(digests: str) -> None:
+    """Whichever digest of an index was used, and in whichever order the records name them."""
     later = PastUse(NOW - timedelta(days=1), "production/batch/Pod/later")
     repository = inventory([tag("a", "x")], [image("x"), image("y"), index("i", ["x", "y"])])
-    history = Records(past=PastUses({"a": RECENT}, {d("x"): RECENT, d("y"): later}, RECENT))
+    by_digest = {d(name): later if name == "y" else RECENT for name in digests}
+    history = Records(past=PastUses({"a": RECENT}, by_digest, RECENT))
 
     planned = plan(repository, history, RetentionPolicy(used_within=TWO_WEEKS), use("live", None, running=True))
 
@@ -260,7 +263,7 @@ def test_tag_that_the_last_run_did_not_select_is_new() -> None:
     repository = inventory([tag("known", "a"), tag("unknown", "b"), tag("young", "c", days=1)])
     history = Records(candidates={"known": NOW - WEEK})
 
-    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == {"unknown"}
+    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == frozenset({"unknown"})
 
 
 def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
@@ -272,7 +275,7 @@ def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
     planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL, probation=WEEK))
 
     assert deletions(planned) >= {"ended", "ended-before"}
-    assert planned.new == {"ended"}
+    assert planned.new == frozenset({"ended"})
 
 
 @pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])

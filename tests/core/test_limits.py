@@ -33,6 +33,16 @@ def test_more_deletions_than_the_limit_are_refused() -> None:
     assert Limits(deletions=None).exceeded_by(four) == ()
 
 
+def test_vanished_tags_of_a_reviewed_plan_count_for_no_limit() -> None:
+    tags = [tag(f"{number}", number) for number in range(1, 5)]
+    vanished = replace(plan(inventory([*tags, tag("new", "n", days=1)])), vanished=frozenset({"1", "2"}))
+    tallies = whole_plan(vanished).tallies
+
+    assert Limits(deletions=2).exceeded_by(tallies) == ()
+    assert Limits(deletions=1).exceeded_by(tallies) == (TooManyDeletions(limit=1, tags=2, untagged=0),)
+    assert Limits(None, percent=60).exceeded_by(tallies) == (TooLargeShare(60, REPOSITORY, planned=2, tags=3),)
+
+
 def test_deletions_are_counted_over_all_repositories() -> None:
     one, two = plan(inventory([tag("1", 1)])), replace(plan(inventory([tag("2", 2)])), repository="shop/api")
 

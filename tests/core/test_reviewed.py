@@ -64,6 +64,18 @@ def test_only_reviewed_items_are_deleted() -> None:
     assert [reason.rule for reason in reasons[d("fresh")]] == [Rule.YOUNG]
 
 
+def test_reviewed_tags_that_no_longer_exist_are_known() -> None:
+    """A deleted tag and a moved one; of a repository that cannot be read, nothing is known."""
+    reviewed = as_reviewed(plan(inventory([tag("gone", "a"), tag("moved", "b"), tag("there", "c")])))
+    present = plan(inventory([tag("moved", "new"), tag("there", "c")]))
+
+    (bound_plan,) = bound([reviewed], present)
+    assert bound_plan.vanished == frozenset({"gone", "moved"})
+    assert (bound_plan.tally.planned, bound_plan.tally.deletable) == (3, 1)
+    (unread,) = bound([reviewed], RepositoryPlan(REPOSITORY, error="503."))
+    assert unread.vanished == frozenset()
+
+
 def test_unreviewed_repository_is_kept() -> None:
     (bound_plan,) = bound([], plan(inventory([tag("a", "a")], [image("a"), image("stray")])))
 

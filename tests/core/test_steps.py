@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
 from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.removal import Removal
@@ -47,7 +48,7 @@ def test_manifest_step_follows_all_its_dependents() -> None:
         [tag("1", "a"), tag("b", "b"), tag("a", "b"), tag("new", "b", days=1), tag(signature_of("a"), "s")],
         [image("a"), index("i", ["a"]), referrer("r", "a"), image("b"), image("s")],
     )
-    planned = plan(replace(repository, tags=(*repository.tags, tag("2", "i"))))
+    planned = plan(dataclasses.replace(repository, tags=(*repository.tags, tag("2", "i"))))
 
     assert verbs(planned)[:2] == ["untag a", "untag b"]
     (last,) = (step for step in planned.steps if step.digest == d("a"))
@@ -74,7 +75,7 @@ def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() 
     """Those without a time come last of them: it is unknown which of them refers to which."""
     made = {"a": 3, "b": 1, "c": 2, "d": None}
     unread = [
-        replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
+        structs.replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
         for name, days in made.items()
     ]
     repository = inventory([], [*unread, image("e")])
@@ -144,7 +145,7 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
     Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take 64 times. The limit lies far from both, for a busy machine.
+    A quadratic loop would take 64 times. The limit is far from both, because the machine may be busy.
     """
 
     def seconds(count: int) -> float:

@@ -35,6 +35,15 @@ def test_index_finds_uses_by_tag_and_by_digest() -> None:
     assert index.read_at == NOW
 
 
+def test_open_reference_to_a_folder_is_one_to_each_repository_in_it() -> None:
+    shop, web = of_another(use(None, None), "shop/"), of_another(use(None, None), "shop/web/")
+    index = UsageIndex.of([ClusterScan("production", (shop, web))], NOW)
+
+    assert index.of_any("shop/web/api") == (shop, web)
+    assert index.of_any("shop/web") == (shop,)
+    assert index.of_any("shop") == index.of_any("web/shop/api") == ()
+
+
 def test_index_has_no_uses_of_unnamed_images() -> None:
     index = UsageIndex.of([ClusterScan("production", (use("1.0", "a"),))], NOW)
 

@@ -19,6 +19,7 @@ from acr_cleanup.core.verification import (
     Baseline,
     Broken,
     Proof,
+    RepositoryNames,
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
@@ -51,7 +52,14 @@ def compare_with(
     missing: Iterable[str] = (),
 ) -> Comparison:
     first = usage(*uses, runs=False)
-    return compare(Baseline.of(before), after, first, later or first, missing=set(missing), deleted=deleted or {})
+    return compare(
+        Baseline.of(before),
+        RepositoryNames.of(after),
+        first,
+        later or first,
+        missing=set(missing),
+        deleted=deleted or {},
+    )
 
 
 # --- afterwards -----------------------------------------------------------------------------------
@@ -210,7 +218,12 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
     missing = {suspect.name for suspect in missing_references(repository, index_)}
 
     comparison = compare(
-        Baseline.of(repository), carried_out(repository, plan), index_, index_, missing=missing, deleted=deleted
+        Baseline.of(repository),
+        RepositoryNames.of(carried_out(repository, plan)),
+        index_,
+        index_,
+        missing=missing,
+        deleted=deleted,
     )
 
     assert (comparison.suspects, comparison.absent, comparison.notes) == ((), (), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.steps import Step
 from acr_cleanup.core.subjects import SubjectQuestions
+from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.records.journal import JournalError
 
 Hook = Callable[[str], Awaitable[None]]
@@ -62,14 +64,22 @@ class FakeRegistry:
         await _run(self.before_read, f"list {name}")
         return self.inventory
 
+    async def list_names(self, name: str) -> RepositoryNames:
+        return RepositoryNames.of(await self.list_repository(name))
+
     def now(self) -> datetime | None:
         return self.clock
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         assert name == self.inventory.name
         self.calls.append(f"list changes of {name}")
         await _run(self.before_read, f"changes {name}")
-        return recent_changes(self.inventory, since, known)
+        listed = recent_changes(self.inventory, since, known)
+        await settled.wait()
+        counted = recent_changes(self.inventory, since, known)
+        return replace(counted, tags=listed.tags, manifests=listed.manifests)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         await _run(self.before_read, f"edges {inventory.name}")

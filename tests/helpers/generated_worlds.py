@@ -19,7 +19,8 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
-from tests.helpers.oracle import Policy, Uses
+from tests.helpers.generated_evidence import BuiltEvidence, GeneratedEvidence, evidence, rules
+from tests.helpers.oracle import Policy, RepositoryRule, Uses
 from tests.helpers.use_sources import MENTIONS, PODS, SOURCES, WITHOUT_SCOPE, ObjectRequest
 
 REPOSITORIES = ("team/a", "a", "team/a/b")
@@ -87,7 +88,7 @@ class GeneratedWorld:
     A whole world.
 
     `change`: what a test varies: `usage` (it adds the uses in `more`), `rule` (it adds the rule
-    `stricter`), or `order`.
+    `stricter`), `history` (the uses in `more` ended a day ago), or `order`.
     """
 
     repositories: tuple[tuple[GeneratedManifest, ...], ...]
@@ -99,6 +100,7 @@ class GeneratedWorld:
     stricter: str
     options: tuple[tuple[str, int], ...]
     change: str
+    evidence: GeneratedEvidence
 
 
 # -- strategies -----------------------------------------------------------------------------------
@@ -217,6 +219,11 @@ def worlds(draw: st.DrawFn) -> GeneratedWorld:
     drawn = draw(st.lists(uses(sources, numbers), min_size=1, max_size=6))
     # Most repositories get a running pod. Otherwise few of them would be in scope.
     pods = [GeneratedUse("pod", number, "live", None) for number in numbers if draw(st.integers(0, 5)) < 5]
+    further = draw(evidence(NAMES, numbers))
+    policy = replace(policy, rules=draw(rules(regex=policy.use_regex)))
+    if further.texts or further.unlisted:
+        # How many of them go is not exactly known, so a limit might or might not refuse them.
+        policy = replace(policy, max_deletions=500, max_deletion_percent=None)
     options = (
         ("helm_history", int(helm)),
         ("backup", draw(st.integers(0, 5)) == 5),
@@ -232,7 +239,8 @@ def worlds(draw: st.DrawFn) -> GeneratedWorld:
         policy,
         draw(st.sampled_from(sorted(STRICTER))),
         options,
-        draw(st.sampled_from(["usage", "rule", "order"])),
+        draw(st.sampled_from(["usage", "rule", "history", "order"])),
+        further,
     )
 
 
@@ -249,6 +257,7 @@ class BuiltWorld:
     digests: dict[str, list[str]] = field(default_factory=dict)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     added: int = 0
+    evidence: BuiltEvidence = field(init=False)
 
     def __post_init__(self) -> None:
         for key in CLUSTERS:
@@ -261,6 +270,8 @@ class BuiltWorld:
                 self.registry.lock(name)
         for use in self.generated.uses:
             self.use(use)
+        self.evidence = BuiltEvidence(self.generated.evidence, self.world, REPOSITORIES, self.digests, self.uses)
+        self.evidence.add(CLUSTERS)
         # Reading an empty cluster would only take time.
         for key in CLUSTERS[1:]:
             if not self.world.clusters[key].objects:
@@ -363,5 +374,23 @@ class BuiltWorld:
             if value != option.default:
                 added[option.name] = list(value) if isinstance(value, tuple) else value
         if "older_than" in added:
-            added["older_than"] = f"{int(policy.older_than.total_seconds() // 3600)}h"
-        return {**config, **added}
+            added["older_than"] = _hours(policy.older_than)
+        if policy.rules:
+            added["rules"] = [_rule(rule) for rule in policy.rules]
+        return {**config, **added, **self.evidence.config()}
+
+
+def _hours(age: timedelta) -> str:
+    return f"{int(age.total_seconds() // 3600)}h"
+
+
+def _rule(rule: RepositoryRule) -> dict[str, Any]:
+    """The rule as the configuration file has it."""
+    written: dict[str, Any] = {"repositories": list(rule.repositories)}
+    if rule.keep:
+        return {**written, "keep": True}
+    if rule.older_than is not None:
+        written["older_than"] = _hours(rule.older_than)
+    if rule.keep_last:
+        written["keep_last"] = rule.keep_last
+    return written

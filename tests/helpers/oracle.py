@@ -11,7 +11,7 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tests.helpers.oracle_repository import Manifest, Repository, companion_of
@@ -25,6 +25,8 @@ class Uses:
     `tags` and `digests`: each with its repository.
     `any_tag`: repositories in which every tag may be used.
     `referenced`, `running`: repositories in these scopes.
+    `kept_tags`, `kept_digests`: named by the keep list or pulled, each with its repository.
+    `hidden`: repositories with a manifest that no list shows, and so may need any other.
     """
 
     tags: set[tuple[str, str]] = field(default_factory=set)
@@ -32,6 +34,9 @@ class Uses:
     any_tag: set[str] = field(default_factory=set)
     referenced: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
+    kept_tags: set[tuple[str, str]] = field(default_factory=set)
+    kept_digests: set[tuple[str, str]] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
 
     def digests_in(self, repository: str) -> set[str]:
         return {digest for name, digest in self.digests if name == repository}
@@ -40,6 +45,19 @@ class Uses:
     def mentioned_digests(self) -> set[str]:
         """An object that contains a digest mentions it in every repository that has it."""
         return {digest for _, digest in self.digests}
+
+    def kept_digests_in(self, repository: str) -> set[str]:
+        return {digest for name, digest in self.kept_digests if name == repository}
+
+
+@dataclass(frozen=True)
+class RepositoryRule:
+    """A rule for all tags of some repositories. `older_than`: None inherits that of the policy."""
+
+    repositories: tuple[str, ...]
+    older_than: timedelta | None = None
+    keep_last: int = 0
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,16 @@ class Policy:
     include_locked: bool = False
     max_deletions: int = 500
     max_deletion_percent: int | None = None
+    rules: tuple[RepositoryRule, ...] = ()
+    keep: bool = False
+
+    def of_repository(self, name: str) -> Policy:
+        """The policy for one repository: the first rule that matches it governs its tags."""
+        for rule in self.rules:
+            if self.selects(rule.repositories, name):
+                age = rule.older_than or self.older_than
+                return replace(self, older_than=age, keep_last=rule.keep_last, keep_last_by="", keep=rule.keep)
+        return self
 
     def selects(self, patterns: Sequence[str], name: str) -> bool:
         """True if a pattern matches the name, and no pattern with `!` does."""
@@ -147,6 +175,10 @@ def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, n
         return "mentioned"
     if repository.name in uses.any_tag:
         return "maybe used"
+    if policy.keep or (repository.name, name) in uses.kept_tags:
+        return "kept by a list or a pull"
+    if any(tag.digest in repository.family(digest) for digest in uses.kept_digests_in(repository.name)):
+        return "kept by a list or a pull"
     if repository.locked or ((tag.locked or manifest.locked) and not policy.include_locked):
         return "locked"
     if not manifest.readable and not manifest.plain:
@@ -169,9 +201,11 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
     Start with every candidate. Remove those that another kept object needs, until nothing changes.
     """
     repository = repository.with_readable_edges()
+    policy = policy.of_repository(repository.name)
     reasons = {name: keep_reason(name, repository, uses, policy, now) for name in sorted(repository.tags)}
     tags = {name for name, reason in reasons.items() if not reason}
-    used = set[str]().union(*map(repository.family, uses.mentioned_digests))
+    named = uses.mentioned_digests | uses.kept_digests_in(repository.name)
+    used = set[str]().union(*map(repository.family, named))
 
     def old(manifest: Manifest) -> bool:
         return now - manifest.updated >= policy.older_than
@@ -183,13 +217,14 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
             and not repository.tags_of(digest)
             and in_scope(repository.name, uses, policy)
             and repository.name not in uses.any_tag
+            and not policy.keep
             and old(manifest)
             and (manifest.readable or manifest.docker)
         )
 
     def candidate(digest: str) -> bool:
         manifest = repository.manifests[digest]
-        if digest in used or repository.locked or repository.may_hide_references:
+        if digest in used or repository.locked or repository.may_hide_references or repository.name in uses.hidden:
             return False
         if manifest.locked and not policy.include_locked:
             return False

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import Attributes
+from acr_cleanup.emulator.registry.state import OCI_MANIFEST
 from acr_cleanup.emulator.roles import REGISTRIES, RoleDefinition
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.registry_clients import emulated_registry, world_with_tags
@@ -165,3 +167,18 @@ async def test_unreadable_body_has_unknown_content() -> None:
 
         assert contents[Digest(digest)] is None
         assert sum(content is not None for content in contents.values()) == 1
+
+
+async def test_signature_is_no_list_of_the_referrers_of_its_subject() -> None:
+    """A registry without such lists: only an index named after the subject is one. Others may refer to it, too."""
+    world = World()
+    world.registry.referrers_api = False
+    subject = Digest(world.registry.push("shop/web", "1.0"))
+    signature = Digest(world.registry.push("shop/web", f"{subject.replace(':', '-')}.sig", media_type=OCI_MANIFEST))
+    world.registry.push_referrer("shop/web", subject)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        for questions in (SubjectQuestions(bodies=(signature,)), SubjectQuestions(referrers=(subject,))):
+            inventory = await connected.registry.read_subjects(inventory, questions)
+    assert inventory.manifests[signature].known
+    assert (inventory.asked, inventory.unlistable) == (frozenset(), {subject})

@@ -125,6 +125,26 @@ async def test_short_lived_token_is_used_for_most_of_its_life() -> None:
     assert await service.get("/acr/v1/a/_tags") != first
 
 
+@pytest.mark.parametrize(("stated", "lifetime"), [({"expires_in": 600}, 480), ({}, 48), ({"expires_in": "soon"}, 48)])
+async def test_opaque_token_is_used_as_long_as_the_answer_says(stated: dict[str, Any], lifetime: float) -> None:
+    """Without a time, for a minute: https://distribution.github.io/distribution/spec/auth/token/."""
+    time = FakeTime()
+    service = TokenService(time)
+    given = iter(range(9))
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/token":
+            return HttpAnswer(request, 200, {"access_token": f"opaque-{next(given)}", **stated})
+        return await service._answer(received, request)
+
+    service.transport._answer = answer
+    tokens = []
+    for seconds in (0, lifetime - 1, 2):
+        time.now += seconds
+        tokens.append(await service.get("/acr/v1/a/_tags"))
+    assert tokens == ["opaque-0", "opaque-0", "opaque-1"]
+
+
 @pytest.mark.parametrize("skew", [-5000.0, 86400.0], ids=["our clock is ahead", "our clock is behind"])
 async def test_token_lifetime_ignores_clock_differences(skew: float) -> None:
     time = FakeTime()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -102,6 +103,66 @@ def test_page_lists_each_mention_with_its_object_and_field() -> None:
         "pushed after the names for the usage snapshot of staging were read",
     ]
     assert "Named by 1 object (1 mention)" in words_of(str(tag_page(asked, "2.0")))
+
+
+def stateful_uses() -> list[ImageUse]:
+    """A StatefulSet, its revision and a pod of it, which all hold the same digest."""
+    written = use(None, "a", name="ledger", running=False)
+    revision = replace(
+        written, field="data.spec.template.spec.containers[0].image", holder="ControllerRevision/ledger-1"
+    )
+    pod = replace(written, field="spec.containers[0].image", running=True, holder="Pod/ledger-0")
+    return [written, revision, pod, replace(pod, field="status.containerStatuses[0].imageID")]
+
+
+def test_fields_with_one_text_share_a_line_and_name_their_object() -> None:
+    page = tag_page(evidence(inventory([tag("1.0", "a")]), *stateful_uses()), "1.0")
+
+    text = stateful_uses()[0].text
+    fields = (
+        "spec.template.spec.containers[0].image; "
+        "ControllerRevision/ledger-1 data.spec.template.spec.containers[0].image; "
+        "Pod/ledger-0 spec.containers[0].image, status.containerStatuses[0].imageID"
+    )
+    assert f"{fields}: {text}" in words_of(str(page))
+    assert str(page).count(text) == 1
+
+
+def test_json_has_the_parts_of_the_page() -> None:
+    asked = evidence(inventory([tag("1.0", "a"), tag("2.0", "b")]), *stateful_uses(), blockers=(BLOCKED,))
+    kept = json.loads("".join(tag_page(asked, "1.0").as_json()))
+    deleted = json.loads("".join(tag_page(asked, "2.0").as_json()))
+
+    assert (kept["decision"], deleted["decision"]) == ("keep", "delete")
+    assert kept["verdict"] == tag_page(asked, "1.0").verdict
+    assert {"rule": "in-use", "text": "a workload runs or pins its digest"} in kept["rules"][0]["rules"]
+    assert [use["object"] for use in kept["uses"]].count("Pod/ledger-0") == 2
+    assert "Deployment/ledger" in [use["object"] for use in kept["uses"]]
+    assert kept["blockers"][0]["where"] == "staging"
+    assert kept["run"]["Clusters"]
+    repository = json.loads("".join(explain_repository(asked).as_json()))
+    assert [row["tag"] for row in repository["tags"]] == ["2.0", "1.0"]
+
+
+def test_index_frees_its_children_too() -> None:
+    images = [image("amd"), image("arm"), image("kept"), index("multi", ["amd", "arm"]), referrer("sig", "multi")]
+    asked = evidence(inventory([tag("1.0", "multi"), tag("2.0", "kept")], images), use("2.0"))
+
+    freed = "Frees its manifest, which is deleted too, with 3 manifests that belong to it (2.0 KiB as listed)"
+    assert freed in words_of(str(tag_page(asked, "1.0")))
+    of_manifest = explain_item(asked, explain_manifest(asked, d("multi")))
+    assert "Frees the manifest with 3 manifests that belong to it (2.0 KiB as listed)" in words_of(str(of_manifest))
+
+
+def test_options_at_their_defaults_are_not_listed() -> None:
+    lines = words_of(str(tag_page(evidence(inventory([tag("1.0", "a")]), use("2.0")), "1.0")))
+
+    assert not [line for line in lines if line.startswith(("not newest", "not excluded", "Locked"))]
+    policy = RetentionPolicy(keep_last=1, exclude_tags=("v*",))
+    asked = evidence(inventory([tag("1.0", "a"), tag("2.0", "b", days=50)]), use("3.0"), policy=policy)
+    lines = words_of(str(tag_page(asked, "1.0")))
+    assert "not newest it is not among the newest 1" in lines
+    assert "not excluded exclude-tags does not match it (v*)" in lines
 
 
 def test_all_links_share_the_limit_of_a_terminal() -> None:

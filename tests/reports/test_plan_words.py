@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import pytest
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -15,9 +17,11 @@ from acr_cleanup.core.plan_warnings import (
     UnreadableManifests,
 )
 from acr_cleanup.core.references import short
-from acr_cleanup.core.retention import RetentionPolicy, Scope
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
+from acr_cleanup.reports.policy_sentence import policy_sentence
 from tests.helpers.generated_inventories import d
 
 CHECK = (
@@ -119,11 +123,11 @@ def test_policy_is_described_in_the_names_of_its_inputs() -> None:
     policy = RetentionPolicy(
         timedelta(days=1),
         Scope.ALL,
+        3,
         ("a/*", "!a/b"),
         ("v*", "pr-*"),
         (),
-        3,
-        "^(dev)-",
+        keep_last_by="^(dev)-",
         use_regex=True,
         delete_untagged=True,
         include_locked=True,
@@ -143,3 +147,34 @@ def test_policy_is_described_in_the_names_of_its_inputs() -> None:
         "delete-untagged": "true",
         "include-locked": "true",
     }
+
+
+ONE_OF_EACH = RetentionPolicy(
+    older_than=timedelta(days=9),
+    scope=Scope.ALL,
+    keep_last=3,
+    repositories=("a/*",),
+    include_tags=("v*",),
+    exclude_tags=(),
+    shard=Shard(2, 3),
+    keep_last_by="^(dev)-",
+    keep_last_of=KeepLastOf.TAGS,
+    keep=(KeepEntry("shop/web:1", "shop/web", "1"),),
+    rules=(PolicyRule("previews", tags=("pr-*",)),),
+    pulled_within=timedelta(days=8),
+    used_within=timedelta(days=7),
+    probation=timedelta(days=6),
+    use_regex=True,
+    delete_untagged=True,
+    include_locked=True,
+)
+
+
+@pytest.mark.parametrize("option", [field.name for field in fields(RetentionPolicy)])
+def test_each_option_is_described(option: str) -> None:
+    """Otherwise a run does what no report says. A new option needs a value above."""
+    usual = replace(ONE_OF_EACH, **{option: getattr(RetentionPolicy(), option)})
+    assert usual != ONE_OF_EACH
+    assert describe_policy(usual) != describe_policy(ONE_OF_EACH)
+    if option != "use_regex":
+        assert policy_sentence(usual) != policy_sentence(ONE_OF_EACH)

@@ -47,9 +47,9 @@ def test_explain_names_past_use_and_probation(shop: LedgerWorld) -> None:
     job, tag = explained(shop, "app:job", **OPTIONS), explained(shop, "app:v1", **OPTIONS)
 
     assert "used-recently used on 2026-11-02 by production/batch/Pod/nightly" in job
-    assert "not on probation it is not on probation for 7d" in job
+    assert "not on probation the last run found it to be no candidate" in job
     assert "probation on probation since 2 Nov, deletable from 16 Nov" in tag
-    assert "not used recently it is not used in the last 14d" in tag
+    assert "not used recently no earlier run saw it in use in the last 14d" in tag
     # A question is no run: it changes nothing.
     assert shop.text() == written
 

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ from acr_cleanup.settings.load import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, BuiltWorld, GeneratedWorld, worlds
 from tests.helpers.graph_world import assert_accounted
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
+from tests.helpers.ledger_runs import moment
 from tests.helpers.oracle import Deletions, Policy, Uses, broken_references, exceeds_limit, expected_deletions, in_scope
 from tests.helpers.oracle_repository import Repository
-from tests.helpers.shop import deleted_tags
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult, Tool
+from tests.helpers.world_plans import Plan, deleted, planned, wanted
 
 pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
@@ -70,7 +71,7 @@ class Trial:
         refused = exceeds_limit(expected, before, policy)
 
         plan = await self.plan(policy)
-        self.assert_agreement(plan, expected)
+        self.assert_agreement(plan, before, policy)
         if not planned(plan):
             # Variations of a world say little if its plan is empty.
             assert deleted(before, self.repositories()) == set()
@@ -94,7 +95,7 @@ class Trial:
         # What goes with a deleted manifest is counted and journalled like it.
         assert_accounted(ran, missing, set(), self.tool.folder / "report" / "journal.jsonl")
         assert ran.report["counts"]["deleted_manifests"] == sum("@" in item for item in missing)
-        remaining = self.expected(after, uses, policy).values()
+        remaining = self.expected(after, self.built.evidence.possible(uses), policy).values()
         assert refused or not any(deletions.tags or deletions.manifests for deletions in remaining)
         if not refused and repeat:
             again = await self.plan(policy)
@@ -106,8 +107,8 @@ class Trial:
     def config(self, policy: Policy) -> dict[str, Any]:
         return self.built.config(policy, self.base)
 
-    async def plan(self, policy: Policy) -> Plan:
-        ran = await self.tool.plan(self.config(policy))
+    async def plan(self, policy: Policy, config: dict[str, Any] | None = None) -> Plan:
+        ran = await self.tool.plan(config or self.config(policy))
         assert ran.code == 0, ran.out + ran.err
         document = json.loads((self.tool.folder / "report" / "plan.json").read_text(encoding="utf-8"))
         plan = Plan(ran, document["steps"])
@@ -145,21 +146,50 @@ class Trial:
                         for use in more:
                             self.built.use(use)
                         later = await self.plan(policy)
-                        self.assert_agreement(later, self.expected(before, self.built.uses, policy))
+                        self.assert_agreement(later, before, policy)
                     assert planned(later) <= planned(plan), "more usage deletes more"
                     self.counts["more usage kept more"] += planned(later) < planned(plan)
             case "rule":
                 stricter = with_stricter_rule(policy, self.generated.stricter)
                 later = await self.plan(stricter)
-                self.assert_agreement(later, self.expected(before, uses, stricter))
+                self.assert_agreement(later, before, stricter)
                 assert planned(later) <= planned(plan), "one more rule deletes more"
                 self.counts["one more rule kept more"] += planned(later) < planned(plan)
+            case "history":
+                later = await self.plan_after_past_uses(policy, before)
+                assert planned(later) <= planned(plan), "past uses delete more"
+                self.counts["past uses kept more"] += planned(later) < planned(plan)
             case _:
                 with self.restored():
                     self.shuffle()
                     later = await self.plan(policy)
                 assert later.steps == plan.steps, "the order of input matters"
                 self.counts["shuffled"] += bool(plan.steps)
+
+    async def plan_after_past_uses(self, policy: Policy, before: dict[str, Repository]) -> Plan:
+        """
+        Run while the uses in `more` exist, and plan after they ended.
+
+        They keep what a use keeps, but bring no repository into scope. The first run lets the ledger
+        reach back far enough.
+        """
+        ledger = self.tool.folder / "ledger.json"
+        ledger.unlink(missing_ok=True)
+        config = {**self.config(policy), "ledger": str(ledger)}
+        with self.restored():
+            scopes = deepcopy((self.built.uses.referenced, self.built.uses.running))
+            with moment(self.built.world, self.built.now - timedelta(days=15)):
+                await self.tool.plan(config)
+            with self.restored(), moment(self.built.world, self.built.now - timedelta(days=1)):
+                for use in self.generated.more:
+                    self.built.use(replace(use, cluster=0))
+                uses = self.built.uses
+                await self.tool.plan(config)
+            self.built.uses = uses
+            uses.referenced, uses.running = scopes
+            later = await self.plan(policy, {**config, "used_within": "14d"})
+            self.assert_agreement(later, before, policy)
+        return later
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -188,17 +218,19 @@ class Trial:
         registry.repositories = dict(reversed(registry.repositories.items()))
         registry.largest_page = 3
 
-    def assert_agreement(self, plan: Plan, expected: dict[str, Deletions]) -> None:
+    def assert_agreement(self, plan: Plan, before: dict[str, Repository], policy: Policy) -> None:
         """
         Assert that the plan is what the oracle expects.
 
-        That includes everything that the registry deletes together with a manifest.
+        That includes everything that the registry deletes together with a manifest. What a text may mean
+        besides what was meant may be kept or not.
         """
-        wanted = {f"{name}:{tag}" for name, deletions in expected.items() for tag in deletions.tags}
-        wanted |= {f"{name}@{digest}" for name, deletions in expected.items() for digest in deletions.manifests}
+        uses = self.built.uses
+        most = wanted(self.expected(before, uses, policy))
+        least = wanted(self.expected(before, self.built.evidence.possible(uses), policy))
         items = planned(plan)
-        assert items <= wanted, ("planned, but must be kept", items - wanted, plan.ran.out)
-        assert wanted <= items, ("must be deleted, but is not planned", wanted - items, plan.ran.out)
+        assert items <= most, ("planned, but must be kept", items - most, plan.ran.out)
+        assert least <= items, ("must be deleted, but is not planned", least - items, plan.ran.out)
 
     # -- the registry -----------------------------------------------------------------------------
 
@@ -220,6 +252,9 @@ class Trial:
         counts["worlds with something missing"] += bool(ran.report["missing"])
         counts["tags deleted"] += ran.report["counts"]["deleted"]
         counts["manifests deleted"] += ran.report["counts"]["deleted_manifests"]
+        for kind in fields(self.generated.evidence):
+            counts[f"worlds with {kind.name}"] += bool(getattr(self.generated.evidence, kind.name))
+        counts["worlds with rules"] += bool(self.generated.policy.rules)
         for source in {use.source for use in self.generated.uses}:
             counts[f"used by {source}"] += 1
         for name, repository in before.items():
@@ -238,28 +273,6 @@ class Trial:
             counts["repositories with unknown references"] += repository.may_hide_references
             for reason, count in expected[name].kept.items():
                 counts[f"kept: {reason}"] += count
-
-
-class Plan:
-    """A dry run and the steps of its plan.json."""
-
-    def __init__(self, ran: RunResult, steps: list[dict[str, Any]]) -> None:
-        self.ran, self.steps = ran, steps
-
-
-def planned(plan: Plan) -> set[str]:
-    """The tags and manifests that the plan deletes, such as `a:t1` and `a@sha256:...`."""
-    tags = {f"{step['repository']}:{tag['name']}" for step in plan.steps for tag in step["tags"]}
-    return tags | {f"{step['repository']}@{step['digest']}" for step in plan.steps if step["verb"] == "delete manifest"}
-
-
-def deleted(before: dict[str, Repository], after: dict[str, Repository]) -> set[str]:
-    """The tags and manifests that no longer exist, written as in `planned`."""
-    return deleted_tags(before, after) | {
-        f"{name}@{digest}"
-        for name, repository in before.items()
-        for digest in repository.manifests.keys() - after[name].manifests.keys()
-    }
 
 
 def with_stricter_rule(policy: Policy, option: str) -> Policy:

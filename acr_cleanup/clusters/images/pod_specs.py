@@ -159,11 +159,12 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     """
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
-    found = _pod_uses(workload, places, names)
+    holder = _holder(obj, kind, workload)
+    found = _pod_uses(workload, places, names, holder)
     is_policy = kind.group in VERIFYING_GROUPS and not kind.name.startswith("Mutating")
     texts = readable(obj, names.registry, is_pod=kind is POD) if kind.pod_spec else obj
     reading = read_object(texts, workload, names, is_policy=is_policy)
-    _add(found, reading, workload, names, known={place.field for place in places})
+    _add(found, reading, workload, names, known={place.field for place in places}, holder=holder)
     return found
 
 
@@ -178,13 +179,17 @@ def uses_in_document(value: Any, workload: Workload, field: str, names: Names) -
     return found
 
 
-def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *, known: Collection[str]) -> None:
+def _add(
+    found: Findings, reading: Reading, workload: Workload, names: Names, *, known: Collection[str], holder: str = ""
+) -> None:
     """`known`: fields whose uses are found already. Containers may also be in custom resources, and in JSON in texts."""
     for image in reading.images:
         if not names.is_ours(image.reference.host):
             found.foreign[ForeignImage(workload, image.container, image.field, image.reference)] = None
         elif image.field not in known:
-            found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference)] = None
+            found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference, holder=holder)] = (
+                None
+            )
         # That another registry has the same content says nothing about ours.
         if image.reference.digest is not None and names.is_ours(image.reference.host):
             found.add_digest(image.reference.digest, DigestPlace(workload, image.field, image.reference.repository))
@@ -200,7 +205,7 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
         ] = None
 
 
-def _pod_uses(workload: Workload, places: list[_Place], names: Names) -> Findings:
+def _pod_uses(workload: Workload, places: list[_Place], names: Names, holder: str) -> Findings:
     """Read the image fields of a pod spec and of a pod's status."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
@@ -220,7 +225,7 @@ def _pod_uses(workload: Workload, places: list[_Place], names: Names) -> Finding
                     found.add_digest(digest, DigestPlace(workload, place.field, owners[0].repository))
                 references += [replace(owner, tag=None, digest=digest) for owner in owners]
             for reference in references:
-                use = ImageUse(workload, place.container, place.field, place.value, reference, place.running)
+                use = ImageUse(workload, place.container, place.field, place.value, reference, place.running, holder)
                 found.uses[use] = None
             unreadable = _parse(place.value, place.status) is _UNREADABLE and names.registry.mentioned_in(place.value)
         else:
@@ -310,6 +315,13 @@ def _workload(obj: Mapping[str, Any], kind: Kind, cluster: str) -> Workload:
     if kind is POD and owner_kind == "ReplicaSet" and template_hash and owner_name.endswith(f"-{template_hash}"):
         owner_kind, owner_name = "Deployment", owner_name.removesuffix(f"-{template_hash}")
     return Workload(cluster, _text(metadata.get("namespace")), owner_kind, owner_name)
+
+
+def _holder(obj: Mapping[str, Any], kind: Kind, workload: Workload) -> str:
+    """The object itself, if its uses are those of its owner."""
+    metadata = obj.get("metadata")
+    name = _text(metadata.get("name")) if isinstance(metadata, Mapping) else ""
+    return "" if (kind.name, name) == (workload.kind, workload.name) else f"{kind.name}/{name}"
 
 
 class _Unreadable:

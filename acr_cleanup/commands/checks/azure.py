@@ -28,7 +28,7 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import Access, ClusterAccess, ClusterSurvey, ClusterTarget, Search
-from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.commands.connections import configured_clusters, open_registry, token_scopes
 from acr_cleanup.commands.rights.required import registry_rights
@@ -162,7 +162,7 @@ class AzureChecks:
         search = Search(
             Names.of(self.settings.registry, ()), self.settings.helm_history, ignored_kinds(self.settings.ignore_kinds)
         )
-        if isinstance(target, SnapshotCluster):
+        if target.is_recorded:
             async with open_manager(self.azure) as manager:
                 from acr_cleanup.clusters.api_server.client import Patience  # noqa: PLC0415
                 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions  # noqa: PLC0415

@@ -12,8 +12,8 @@ from enum import Enum, auto
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Command, Right, Role
-from acr_cleanup.clusters.target import Access, ClusterSurvey
-from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
+from acr_cleanup.clusters.target import Access, ClusterSurvey, ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.quoting import quoted
 from acr_cleanup.settings import Settings
@@ -117,7 +117,7 @@ def required_rights(
         kubernetes=tuple(
             cluster
             for cluster in clusters
-            if not isinstance(cluster.target, SnapshotCluster) and not cluster.azure_rbac and cluster.entra is not False
+            if not cluster.target.is_recorded and not cluster.azure_rbac and cluster.entra is not False
         ),
         kubernetes_notes=tuple(
             f"Cluster {quoted(cluster.target.key, 80)} needs no role: without Entra ID, its user credentials have all "
@@ -256,8 +256,8 @@ def _run_commands(clusters: Sequence[ClusterSurvey]) -> Iterator[Paragraph]:
         yield Paragraph(("Run commands in clusters. No built-in role has only these rights.",), grants)
 
 
-def _why_no_azure_rights(target: object) -> str:
-    if isinstance(target, SnapshotCluster):
+def _why_no_azure_rights(target: ClusterTarget) -> str:
+    if target.is_recorded:
         return "read from a usage snapshot. Print the rights to collect it with the configuration of that machine."
     return "needs no rights in Azure, because it is read with a kubeconfig."
 

@@ -30,6 +30,9 @@ def template(
 
 SW = {"shop/web": "gold | tin"}
 PARTS: Rows = [
+    ("name beside our registry, no tag", custom(x={"registry": X, "name": "shop/web"}), {"shop/web": "latest | gold"}),
+    ("name below our registry, no tag", custom(registry=X, x={"name": "shop/web"}), {"shop/web": "latest | gold"}),
+    ("a thing of that name beside our registry", custom(x={"registry": X, "name": "web"}), {"shop/web": "| latest gold"}),
     ("uppercase host, path", config_map(i="CONTOSO.AZURECR.IO/shop/web:gold"), SW),
     ("trailing exclamation", config_map(i=f"pull {X}/shop/web:gold!"), SW),
     ("trailing semicolon", config_map(i=f"IMG={X}/shop/web:gold;echo"), SW),

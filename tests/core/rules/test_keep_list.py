@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +61,14 @@ def test_tag_is_kept_with_reason_owner_and_last_day() -> None:
             )
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("noted", "words"),
+    [({}, ""), ({"owner": "ana"}, " (owner ana)"), ({"until": date(2026, 12, 31)}, " (until 2026-12-31)")],
+)
+def test_evidence_has_only_the_notes_of_the_entry(noted: dict[str, Any], words: str) -> None:
+    assert KeepEntry("shop/web:1", REPOSITORY, "1", **noted).evidence == f"`shop/web:1` is on the keep list{words}"
 
 
 def test_entry_of_another_repository_keeps_nothing() -> None:
