@@ -279,7 +279,7 @@ def reasons_to_keep(
         return
     manifest = inventory.manifests.get(digest)
     if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
-        # Who refers to it is asked for only when it may be deleted.
+        # Its referrers are asked for only when it may be deleted.
         yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
     elif possible_subjects(inventory, {digest}):
         detail = "another manifest of this repository cannot be read, and might be attached to it"

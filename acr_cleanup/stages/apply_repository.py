@@ -157,7 +157,7 @@ class RepositoryApply:
         return late, rest
 
     async def _look(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Confirmed, Sequence[Step]]:
-        """Which of `steps` may be carried out now, and `rest` as the look shows it."""
+        """Return the `steps` that may be carried out now, and `rest` as the look shows it."""
         usage = await self.context.usage.get()
         loop = asyncio.get_running_loop()
         confirmed = Confirmed(tuple(steps), ())

@@ -1,4 +1,4 @@
-"""Reads one repository, as far as the decision about it needs, and decides it."""
+"""Reads the parts of one repository that its decision needs, and decides it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def off_loop(tags: int, work: Callable[[], T]) -> T:
     """
     Do this work, which must be pure, in a thread if the repository has so many tags.
 
-    It takes seconds then, and no answer and no signal would be handled meanwhile.
+    It then takes seconds, in which the event loop would handle no answer and no signal.
     """
     return await asyncio.to_thread(work) if tags > MANY_TAGS else work()
 

@@ -145,7 +145,7 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
     Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take 64 times. The limit lies far from both, for a busy machine.
+    A quadratic loop would take 64 times. The limit is far from both, because the machine may be busy.
     """
 
     def seconds(count: int) -> float:

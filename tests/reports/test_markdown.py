@@ -38,7 +38,6 @@ CONTEXT = Context(
 OURS = {"h2", "h3", "blockquote", "p", "strong", "code", "pre", "em", "ul", "ol", "li", "br", "details", "summary"}
 OURS |= {"table", "thead", "tbody", "tr", "th", "td"}
 
-
 EMPTY = f"{hostile.TEXTS.index(''):02}"
 """The hostile world with an empty text: its rows have no name to compare."""
 
@@ -133,7 +132,7 @@ def test_row_of_an_undeleted_tag_shows_the_reason() -> None:
 
     assert re.search(r"\| `1\.0\.2` \|.*\| ❌&nbsp;failed \| 403 Forbidden: DELETE needs the role AcrDelete", text)
     assert re.search(r"\| `1\.0\.0` \|.*\| not&nbsp;deleted \| moved since the plan: was pushed again \|", text)
-    assert "| `shop/web` ❌&nbsp;2&nbsp;failed | 94 | 81 | 2 | 11 | 4 | 9.3&nbsp;GiB | ██████████ |" in text
+    assert "| `shop/web` ❌&nbsp;2&nbsp;failed | 94 | 81 | 2 | 11 | 4 | 9.3&nbsp;GiB | ██████ |" in text
     assert "⚠️&nbsp;not&nbsp;read | ? |" in text
 
 
