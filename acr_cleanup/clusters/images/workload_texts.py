@@ -32,11 +32,12 @@ def is_of_replica(key: object, value: object) -> bool:
 
 def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) -> dict[str, Any]:
     """
-    Copy an object with a pod spec without values that can be no tags.
+    Copy an object with a pod spec, without values that cannot be tags.
 
-    Of the status, the texts with a host name of the registry remain: phases, addresses and counts are
-    no tags. The name of an object that has a controller is generated. `revision` counts rollouts.
-    is_pod: the images in its status are read elsewhere.
+    In the status, only texts with a host name of the registry are kept, because phases, addresses and
+    counts are not tags. The name of a controlled object is generated. `revision` counts rollouts.
+
+    is_pod: remove the images of the status, which the exact reader reads.
     """
     parts = {key: value for key, value in obj.items() if key not in ("status", "revision")}
     if isinstance(metadata := obj.get("metadata"), Mapping):
