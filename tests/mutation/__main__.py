@@ -2,10 +2,14 @@
 `make mutation`: changes the code in thousands of small ways, and lists the changes that no test
 notices.
 
-mutmut does this, in copies below `mutants/`. Added here: it changes properties too, a change meets
-the quickest tests of its own folder first, tests are collected once (`runner`), a change that has a
-result is not tried again, and a table of results by module is printed. The exit code is 1 if a
-module misses the goal. docs/mutation.md has the results.
+mutmut does this, in copies below `mutants/`. This module adds:
+
+- Properties are changed, too.
+- The quickest tests of the changed folder run first. pytest collects the tests once (`runner`).
+- A change that has a result is not tried again.
+- A table of the results by module is printed. The exit code is 1 if a module misses the goal.
+
+docs/mutation.md has the results.
 """
 
 from __future__ import annotations
@@ -133,6 +137,17 @@ def choose(patterns: list[str], sample: int, seconds: float, *, again: bool) -> 
     mutmut.estimated_worst_case_time = turns.__getitem__
 
 
+def drop_stale_copies() -> None:
+    """Remove the copies of a run that was stopped while it wrote them, of deleted modules, and of the tests."""
+    shutil.rmtree("mutants/tests", ignore_errors=True)
+    for copy in Path("mutants/acr_cleanup").rglob("*.py"):
+        source = copy.relative_to("mutants")
+        if not source.exists() or copy.stat().st_size < source.stat().st_size:
+            copy.unlink()
+            if not source.exists():
+                Path(f"{copy}.meta").unlink(missing_ok=True)
+
+
 def verdicts() -> dict[str, dict[str, str]]:
     """Return the status of each change, by module and name of the change."""
     statuses = {}
@@ -187,7 +202,7 @@ def main(arguments: list[str]) -> int:
         # The tests run as copies, too: no module of the original tests may be imported already.
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
-        shutil.rmtree("mutants/tests", ignore_errors=True)
+        drop_stale_copies()
         change_properties_too()
         runner.use()
         sample, seconds = int(os.environ.get("SAMPLE") or 0), float(os.environ.get("SECONDS") or SECONDS)

@@ -58,7 +58,7 @@ class CollectingServer(isolation.ForkServerRunner):
         runner = CollectedTests()
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
         os.chdir("mutants")
-        # Nobody reads why a test fails, and the comparison of two large values takes seconds.
+        # The reason for a failure is not shown, and the comparison of two large values takes seconds.
         options = ["--rootdir=.", "-x", "-qqq", "--tb=no", "--assert=plain"]
         tests = runner._pytest_add_cli_args_test_selection
         pytest.main([*options, *tests, *runner._pytest_add_cli_args], plugins=[Loop()])

@@ -42,6 +42,8 @@ def test_written_ledger_is_read_as_it_was(path: Path) -> None:
     assert written.hash == content_hash(written)
     assert [file.name for file in path.parent.iterdir()] == ["ledger.json"]
     assert path.read_bytes().endswith(b"}\n")
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
 
 
 def _write(data: bytes) -> Callable[[Path], object]:

@@ -170,11 +170,10 @@ def test_highlights_show_tags_nearest_the_limit_and_the_largest() -> None:
 
 def test_new_tags_since_the_last_run_are_counted_and_named() -> None:
     made = samples.company_plan()
-    one, *others = made.repositories
     news = {
         decision.tag.name for plan in made.repositories for decision in plan.deletions if decision.tag.name == "1.2.3"
     }
-    plans = tuple(replace(plan, new=frozenset(news)) for plan in (one, *others))
+    plans = tuple(replace(plan, new=frozenset(news)) for plan in made.repositories)
     usage = replace(made.usage, history=LastRun(samples.NOW - timedelta(days=7)))
     text = render(samples.result(replace(made, repositories=plans, usage=usage)), CONTEXT)
 
