@@ -19,6 +19,12 @@ hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
+FIXED_EXAMPLES = 40
+"""
+The same examples show the same in every run, so `make test` tries few of them. With random examples,
+as in `make test-all`, a property has the number that it asks for.
+"""
+
 # `nohup make test` ignores SIGHUP in every process that it starts; tests send it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -54,6 +60,19 @@ def _emulated_authorities_only(monkeypatch: pytest.MonkeyPatch) -> None:
     takes 50 ms in each run.
     """
     monkeypatch.setattr("acr_cleanup.access.network._system_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Limit the examples of properties in `make test`, but not those with a number of their own."""
+    if not hypothesis.settings().derandomize:
+        return
+    for item in items:
+        test = getattr(item, "obj", None)
+        if not hypothesis.is_hypothesis_test(test) or item.get_closest_marker("extended") or "fuzz" in item.path.parts:
+            continue
+        wanted = getattr(test, "_hypothesis_internal_use_settings", None) or hypothesis.settings()
+        if wanted.max_examples > FIXED_EXAMPLES:
+            test._hypothesis_internal_use_settings = hypothesis.settings(wanted, max_examples=FIXED_EXAMPLES)  # type: ignore[union-attr]
 
 
 @pytest.hookimpl(hookwrapper=True)

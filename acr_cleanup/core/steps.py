@@ -1,7 +1,7 @@
 """
 The two verbs that change a registry, and the order of their steps.
 
-- `Untag` removes one name. The manifest stays in the registry.
+- `Untag` removes one name. The manifest is kept in the registry.
 - `DeleteManifest` removes a manifest and every tag on it.
 """
 

@@ -23,7 +23,7 @@ from acr_cleanup.errors import RegistryError, RegistryUnreachable
 from acr_cleanup.reports import words
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.stages.measure import measured
-from acr_cleanup.stages.read_repository import decide_repository, never, read_repository
+from acr_cleanup.stages.read_repository import decide_repository, never, off_loop, read_repository
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 from acr_cleanup.stages.verify import find_missing
 
@@ -82,7 +82,7 @@ async def make_plan(
             exact_sizes=exact_sizes,
             listed=known is None or name in known,
         )
-        plans.append(Packed.of(plan))
+        plans.append(await off_loop(len(plan.decisions), partial(Packed.of, plan)))
         progress("repositories", len(plans), len(names), name)
 
     progress("repositories", 0, len(names), "")

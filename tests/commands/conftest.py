@@ -11,8 +11,9 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.kubernetes.run_command import run_command
-from tests.helpers.stage import OLD, Stage, shorten_pauses, staged
-from tests.helpers.tool_runs import Tool, serving
+from tests.helpers.in_memory_world import serving
+from tests.helpers.stage import OLD, Stage, shorten_pauses, staged, staged_over_tls
+from tests.helpers.tool_runs import Tool
 
 
 @pytest.fixture
@@ -20,6 +21,14 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """Serve `shop/web`: 1.0 and 1.1 are old and unused, 2.0 runs. Retries do not wait."""
     shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+async def stage_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """The same on sockets, for commands that run in another thread or load certificates."""
+    shorten_pauses(monkeypatch)
+    async with staged_over_tls(tmp_path, monkeypatch) as served:
         yield served
 
 

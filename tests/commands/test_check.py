@@ -180,7 +180,8 @@ async def test_pull_log_without_a_setting_fails(stage: Stage) -> None:
     assert "az monitor diagnostic-settings create" in page.failed["Pull log"]["remedy"]
 
 
-async def test_unreadable_authorities_are_reported(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreadable_authorities_are_reported(stage_over_tls: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stage_over_tls
     path = stage.tool.folder / "acr-cleanup.json"
     path.write_text(json.dumps(stage.tool.emulator.config()), encoding="utf-8")
     settings = load_settings(path, {}, os.environ)

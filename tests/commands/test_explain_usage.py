@@ -58,7 +58,8 @@ def test_invalid_target_is_refused(text: str, seen: str) -> None:
     assert caught.value.problems[0].remedy
 
 
-async def test_command_line_runs_explain(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_command_line_runs_explain(stage_over_tls: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = stage_over_tls
     path = stage.tool.folder / "acr-cleanup.json"
     path.write_text(json.dumps(stage.tool.emulator.config()), encoding="utf-8")
 

@@ -32,10 +32,10 @@ REQUEST = InitRequest(yes=True, ci="github", repository="contoso/shop")
 
 
 @pytest.fixture
-def stage(stage: Stage) -> Stage:
+def stage(stage_over_tls: Stage) -> Stage:
     """The cluster has Entra ID and Kubernetes RBAC."""
-    stage.cluster.auth = "entra-exec"
-    return stage
+    stage_over_tls.cluster.auth = "entra-exec"
+    return stage_over_tls
 
 
 @dataclass

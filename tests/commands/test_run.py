@@ -16,7 +16,8 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.kubernetes.run_command import run_command
-from tests.helpers.tool_runs import Tool, serving
+from tests.helpers.in_memory_world import serving
+from tests.helpers.tool_runs import Tool
 
 OLD = timedelta(days=100)
 

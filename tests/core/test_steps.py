@@ -8,7 +8,7 @@ from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.removal import Removal
@@ -75,7 +75,7 @@ def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() 
     """Those without a time come last of them: it is unknown which of them refers to which."""
     made = {"a": 3, "b": 1, "c": 2, "d": None}
     unread = [
-        replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
+        structs.replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
         for name, days in made.items()
     ]
     repository = inventory([], [*unread, image("e")])
@@ -145,7 +145,7 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
     Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take 64 times. The limit lies far from both, for a busy machine.
+    A quadratic loop would take 64 times. The limit is far from both, because the machine may be busy.
     """
 
     def seconds(count: int) -> float:

@@ -94,7 +94,7 @@ async def ask(at: Edge, query: str = PULLS) -> Any:
 
 
 async def test_sdk_reads_success_and_partial() -> None:
-    async with edge(face="proxy") as at:
+    async with edge(in_memory=True) as at:
         logs = at.world.logs
         logs.write("Pull", datetime.now(UTC), "shop", "1.0")
         result = await ask(at)
@@ -114,7 +114,7 @@ async def test_sdk_reads_success_and_partial() -> None:
     ],
 )
 async def test_sdk_reads_failures(change: Any, status: int, code: str | None) -> None:
-    async with edge(face="proxy") as at:
+    async with edge(in_memory=True) as at:
         query = at.world.registry.resource_id
         change(at)
         async with LogsQueryClient(at.azure.credential, transport=at.azure.make_transport(), retry_total=0) as client:
@@ -125,7 +125,7 @@ async def test_sdk_reads_failures(change: Any, status: int, code: str | None) ->
 
 
 async def test_rights_on_the_registry_do_not_count_with_workspace_rights() -> None:
-    async with edge(face="proxy") as at:
+    async with edge(in_memory=True) as at:
         at.world.access.assign_only()
         at.world.access.assign("Log Analytics Reader", at.world.registry.resource_id)
         assert isinstance(await ask(at), LogsQueryResult)

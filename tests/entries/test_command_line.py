@@ -15,7 +15,7 @@ from acr_cleanup.cli.parser import SHELLS, VERBS
 from acr_cleanup.cli.usage import FLAGS, parse
 from acr_cleanup.settings import InputKind
 from acr_cleanup.settings.option import Purpose
-from tests.helpers.stage import REPOSITORY, staged
+from tests.helpers.stage import REPOSITORY, staged_over_tls
 from tests.helpers.tool_processes import run_process, write_config
 
 SWITCHES = [option for option in FLAGS if option.kind.input is InputKind.BOOLEAN]
@@ -256,7 +256,7 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 async def test_format_json_prints_only_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         ended = await run_process(stage, "plan", write_config(stage), "--format", "json")
 
     assert ended.code == 0
@@ -268,7 +268,7 @@ async def test_format_json_prints_only_the_report(tmp_path: Path, monkeypatch: p
 async def test_format_json_prints_a_refused_report_and_nothing_for_a_wrong_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         refusal = await run_process(stage, "apply", write_config(stage), "--format=json", "--max-deletions=1")
         wrong = await run_process(stage, "plan", write_config(stage), "--format=json", "--older-than", "never")
 

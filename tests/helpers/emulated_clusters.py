@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from typing import Any
+
+import pytest
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.clouds import Cloud
@@ -21,7 +24,9 @@ from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.world import Face
 from tests.emulator.kubernetes.run_command import run_command
+from tests.helpers.in_memory_world import MemoryEmulator, connect_in_memory
 
 FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, busy_attempts=4, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
@@ -72,18 +77,26 @@ def target(cluster: ClusterState, access: Access = Access.AUTO) -> AksCluster:
 
 @asynccontextmanager
 async def edge(
-    *clusters: ClusterState, registry: RegistryHost | None = None, face: Any = "direct"
+    *clusters: ClusterState, registry: RegistryHost | None = None, face: Face = "direct", in_memory: bool = False
 ) -> AsyncIterator[Edge]:
-    """Emulate a world of these clusters. `registry` is by default the world's own."""
+    """
+    Emulate a world of these clusters. `registry` is by default the world's own.
+
+    `in_memory`: with the real names, and without sockets: for tests that run no other process.
+    """
+    face = "proxy" if in_memory else face
     world = World(face=face, clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
-    async with Emulator(world) as emulator:
-        environment = emulator.environment()
-        manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"
-        authority = emulator.authority_url if face == "direct" else "https://login.microsoftonline.com"
-        cloud = Cloud(authority, manager, manager, "azurecr.io")
-        async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
-            azure = Azure.of(cloud, network, credential)
-            yield Edge(emulator, registry or RegistryHost(world.registry.login_server), azure)
+    with pytest.MonkeyPatch.context() as patched:
+        if in_memory:
+            connect_in_memory(patched)
+        async with MemoryEmulator(world) if in_memory else Emulator(world) as emulator:
+            environment = dict(os.environ) if in_memory else emulator.environment()
+            manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"
+            authority = emulator.authority_url if face == "direct" else "https://login.microsoftonline.com"
+            cloud = Cloud(authority, manager, manager, "azurecr.io")
+            async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
+                azure = Azure.of(cloud, network, credential)
+                yield Edge(emulator, registry or RegistryHost(world.registry.login_server), azure)
 
 
 def shop(name: str = "aks-prod", host: str = "contoso.azurecr.io", **settings: Any) -> ClusterState:

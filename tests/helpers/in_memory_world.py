@@ -183,7 +183,7 @@ class _Connector(aiohttp.BaseConnector):
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  (its name there)
         loop = asyncio.get_running_loop()
         try:
-            server = await _Emulator.of_loop[loop].connect(req.url.host)
+            server = await MemoryEmulator.of_loop[loop].connect(req.url.host)
         except LookupError:
             unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             raise aiohttp.ClientConnectorDNSError(req.connection_key, unknown) from None
@@ -220,10 +220,10 @@ class _Authority(Authority):
         return "", ""
 
 
-class _Emulator(Emulator):
+class MemoryEmulator(Emulator):
     """The emulator without sockets."""
 
-    of_loop: ClassVar[dict[asyncio.AbstractEventLoop, _Emulator]] = {}
+    of_loop: ClassVar[dict[asyncio.AbstractEventLoop, MemoryEmulator]] = {}
 
     async def __aenter__(self) -> Self:
         self.authority = _Authority(self.world.directory)
@@ -279,8 +279,29 @@ def connect_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def serve_in_memory(world: World, folder: Path) -> AsyncIterator[Tool]:
     """Yield the tool, set up for this world. Call it within `run_in_virtual_time`."""
-    async with _Emulator(world) as emulator:
+    async with MemoryEmulator(world) as emulator:
         yield Tool(emulator, folder)
 
 
-__all__ = ["Deadlock", "VirtualTimeLoop", "connect_in_memory", "run_in_virtual_time", "serve_in_memory"]
+@asynccontextmanager
+async def serving(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """
+    Serve a world in memory, within the loop of the test and in real time.
+
+    The names of its services are the real ones.
+    """
+    connect_in_memory(monkeypatch)
+    world.face = "proxy"
+    async with serve_in_memory(world, folder) as tool:
+        yield tool
+
+
+__all__ = [
+    "Deadlock",
+    "MemoryEmulator",
+    "VirtualTimeLoop",
+    "connect_in_memory",
+    "run_in_virtual_time",
+    "serve_in_memory",
+    "serving",
+]

@@ -107,5 +107,5 @@ async def service_world(monkeypatch: pytest.MonkeyPatch | None = None) -> AsyncI
         async def no_pause(*_: object, **__: object) -> None: ...
 
         monkeypatch.setattr("azure.core.pipeline.policies.AsyncRetryPolicy.sleep", no_pause)
-    async with edge(face="proxy") as at:
+    async with edge(in_memory=True) as at:
         yield ServiceWorld(at)

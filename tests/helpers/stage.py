@@ -30,8 +30,8 @@ from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
 from tests.emulator.kubernetes.run_command import run_command
-from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.tool_runs import RunResult, Tool, serving
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory, serving
+from tests.helpers.tool_runs import RunResult, Tool, serving_over_tls
 from tests.helpers.virtual_clock import use_virtual_clock
 
 REPOSITORY = "shop/web"
@@ -120,9 +120,18 @@ def fill(stage: Stage) -> None:
 
 
 @asynccontextmanager
-async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face = "proxy") -> AsyncIterator[Stage]:
-    """Serve the ordinary world over TLS."""
-    async with _staged(face, lambda world: serving(world, tmp_path, monkeypatch)) as stage:
+async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """Serve the ordinary world in memory."""
+    async with _staged("proxy", lambda world: serving(world, tmp_path, monkeypatch)) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def staged_over_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face = "proxy"
+) -> AsyncIterator[Stage]:
+    """Serve the ordinary world on sockets, for tests of connections and of other processes."""
+    async with _staged(face, lambda world: serving_over_tls(world, tmp_path, monkeypatch)) as stage:
         yield stage
 
 
@@ -187,7 +196,7 @@ class Scenario:
     name: str
     arrange: Callable[[Stage], object]
     expected: Expected
-    both_faces: bool = False
+    faces: tuple[Face | None, ...] = (None,)
     roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES
     """The roles of the identity, each assigned everywhere."""
 
@@ -197,7 +206,8 @@ class ScenarioTable:
     Scenarios, collected by decorators. The name of a function is the name of its scenario.
 
     `case`: added to the name, for functions that are defined in a loop.
-    `both_faces`: run it with the proxy and directly; other scenarios alternate between the two.
+    `both_faces`, `over_tls`: run it over TLS, with the proxy and directly, or with the proxy only.
+    Other scenarios run in memory.
     `roles`: those of the identity, assigned everywhere; by default those of all commands.
     """
 
@@ -205,14 +215,15 @@ class ScenarioTable:
         self.rows: list[Scenario] = []
 
     def deletes(
-        self, *deleted: str, case: str = "", both_faces: bool = False, **expected: Any
+        self, *deleted: str, case: str = "", both_faces: bool = False, over_tls: bool = False, **expected: Any
     ) -> Callable[[Arrange], Arrange]:
         """A scenario after which exactly the tags `deleted` no longer exist."""
         roles = expected.pop("roles", DEFAULT_ROLES)
+        faces: tuple[Face | None, ...] = ("proxy", "direct") if both_faces else ("proxy" if over_tls else None,)
 
         def add(arrange: Arrange) -> Arrange:
             name = f"{arrange.__name__}-{case}" if case else arrange.__name__
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), both_faces, roles))
+            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), faces, roles))
             return arrange
 
         return add
@@ -222,12 +233,11 @@ class ScenarioTable:
         return self.deletes(case=case, code=3, says=says, **expected)
 
     def parameters(self) -> list[Any]:
-        """The pytest parameters `(scenario, face)`."""
-        faces: tuple[Face, ...] = ("proxy", "direct")
+        """The pytest parameters `(scenario, face)`. Without a face, it runs in memory."""
         return [
-            pytest.param(row, face, id=f"{row.name}-{face}".replace(" ", "-"))
-            for place, row in enumerate(self.rows)
-            for face in (faces if row.both_faces else faces[place % 2 : place % 2 + 1])
+            pytest.param(row, face, id=f"{row.name}-{face or 'memory'}".replace(" ", "-"))
+            for row in self.rows
+            for face in row.faces
         ]
 
     def parameters_in_memory(self) -> list[Any]:
@@ -235,10 +245,11 @@ class ScenarioTable:
         return [pytest.param(row, id=row.name.replace(" ", "-")) for row in self.rows]
 
 
-async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
-    """Run a scenario over TLS, and assert its expected result."""
+async def play(scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
+    """Run a scenario, over TLS if it has a face, and assert its expected result."""
     shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch, face) as stage:
+    served = staged_over_tls(tmp_path, monkeypatch, face) if face else staged(tmp_path, monkeypatch)
+    async with served as stage:
         return await _play(scenario, stage)
 
 
@@ -321,5 +332,5 @@ def assert_invariants(ran: RunResult, stage: HasWorld) -> None:
 __all__ = [
     "BOTH", "OLD", "REPORT_SCHEMA", "REPOSITORY", "YOUNG", "Expected", "Fault", "Scenario", "ScenarioTable", "Stage",
     "assert_invariants", "build", "play", "play_in_virtual_time", "remaining_tags", "shorten_pauses", "staged",
-    "staged_in_memory",
+    "staged_in_memory", "staged_over_tls",
 ]  # fmt: skip

@@ -94,8 +94,13 @@ class Tool:
 
 
 @asynccontextmanager
-async def serving(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """Serve an emulated world, and set the environment variables that lead the tool to it."""
+async def serving_over_tls(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """
+    Serve an emulated world on sockets, and set the environment variables that lead the tool to it.
+
+    It takes four times as long as `in_memory_world.serving`: for tests of certificates, of connections
+    and of other processes.
+    """
     async with Emulator(world) as emulator:
         for name, value in emulator.environment().items():
             monkeypatch.setenv(name, value)

@@ -23,9 +23,10 @@ from acr_cleanup.reports.json import render
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers import hostile_text as hostile
+from tests.helpers.in_memory_world import serving
 from tests.helpers.recorded_world import FOLDER, HOSTILE_TAGS, POLICY, recorded_world
 from tests.helpers.stage import shorten_pauses
-from tests.helpers.tool_runs import Tool, serving
+from tests.helpers.tool_runs import Tool
 
 LONG_AGO = "36500d"
 

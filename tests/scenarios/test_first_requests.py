@@ -55,7 +55,9 @@ for resource, scope in {
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_first_requests(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_first_requests(
+    scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = await play(scenario, face, tmp_path, monkeypatch)
     if "token" in scenario.name:
         assert "The token was for" in ran.report["blockers"][0]["seen"]

@@ -148,5 +148,7 @@ def locked_tag_keeps_manifest_but_not_other_tag(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_manifest_graph(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_manifest_graph(
+    scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await play(scenario, face, tmp_path, monkeypatch)

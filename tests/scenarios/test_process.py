@@ -15,7 +15,7 @@ import pytest
 from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import OLD, REPOSITORY, staged
+from tests.helpers.stage import OLD, REPOSITORY, staged_over_tls
 from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
 pytestmark = pytest.mark.extended
@@ -32,7 +32,7 @@ async def test_apply_with_file_and_days_deletes_old_tags(
 
     Progress goes to stderr, results to stdout.
     """
-    async with staged(tmp_path, monkeypatch, face) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, face) as stage:
         ended = await run_process(stage, "apply", write_config(stage, name), "30")
 
         assert ended.code == 0
@@ -48,7 +48,7 @@ async def test_apply_with_file_and_days_deletes_old_tags(
 
 
 async def test_days_argument_overrides_older_than(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         stage.settings(older_than="1d")
         ended = await run_process(stage, "apply", write_config(stage), "101")
 
@@ -57,7 +57,7 @@ async def test_days_argument_overrides_older_than(tmp_path: Path, monkeypatch: p
 
 async def test_all_mistakes_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No request is sent before they are corrected."""
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config()
         config["kubernetes_clusters"]["production"]["subscription_id"] = "prod"
         config["kubernetes_clusters"]["staging"] = {"name": "aks-staging"}
@@ -85,7 +85,7 @@ async def test_all_mistakes_are_reported_at_once(tmp_path: Path, monkeypatch: py
 async def test_signal_while_settings_are_read_ends_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         os.mkfifo(tmp_path / "never.yaml")
         process = await start_process(stage, "apply", "never.yaml")
         # Opened once the tool waits for the content, which never comes.
@@ -103,7 +103,7 @@ async def test_signal_while_settings_are_read_ends_with_a_message(
 async def test_signal_during_reading_cancels_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
 ) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         stage.fault(service=stage.service, path="/pods", hang=60)
         process = await start_process(stage, "apply", write_config(stage))
         await wait_for_request(stage, service="arm", path="listClusterUserCredential")
@@ -122,7 +122,7 @@ async def test_signal_during_deletions_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
 ) -> None:
     """No further deletion starts, and each sent deletion is counted with its actual outcome."""
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for number in range(60):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         stage.fault(service="acr", method="DELETE", latency=0.7)
@@ -167,7 +167,7 @@ async def test_secrets_are_not_written(tmp_path: Path, monkeypatch: pytest.Monke
         return certificate, key
 
     monkeypatch.setattr(Authority, "client_certificate", recording_client_certificate)
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         stage.another("exec", auth="entra-exec")
         stage.another("token", auth="token")
         stage.another("private", auth="entra", private=True)
@@ -205,7 +205,7 @@ async def test_hostile_text_does_not_become_a_command(tmp_path: Path, monkeypatc
     """
     Hostile are names of pods and images, and messages of servers, in the plan and in blockers.
     """
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for number, text in enumerate(HOSTILE):
             stage.pod(stage.image("2.0"))["metadata"]["name"] = f"{text}{number}"
             stage.pod(f"{stage.image('2.0')}{text}")["metadata"]["namespace"] = text
@@ -241,7 +241,7 @@ async def test_hostile_text_does_not_become_a_command(tmp_path: Path, monkeypatc
 
 
 async def test_closed_stdout_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         process = await start_process(stage, "apply", write_config(stage))
         assert process.stdout is not None
         process.stdout._transport.close()  # type: ignore[attr-defined]
@@ -258,7 +258,7 @@ async def test_closed_stdout_does_not_stop_the_run(tmp_path: Path, monkeypatch: 
 async def test_unwritable_report_folder_is_refused_before_any_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         (tmp_path / "acr-cleanup").write_text("in the way")
         ended = await run_process(stage, "apply", write_config(stage))
 

@@ -185,5 +185,5 @@ def larger_share_than_the_limit_is_refused(stage: Stage) -> None:
 
 @pytest.mark.extended
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_races(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_races(scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scenario, face, tmp_path, monkeypatch)

@@ -270,7 +270,7 @@ def throttled_deletions_are_all_done(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_registry(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_registry(scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scenario, face, tmp_path, monkeypatch)
 
 

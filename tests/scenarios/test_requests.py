@@ -10,7 +10,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.helpers.tool_runs import serving
+from tests.helpers.in_memory_world import serving
 
 REPOSITORIES, MANIFESTS, OLD_MANIFESTS = 10, 125, 25
 

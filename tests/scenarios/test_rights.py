@@ -89,7 +89,7 @@ def condition_that_includes_every_repository_changes_nothing(stage: Stage) -> No
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_rights(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rights(scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scenario, face, tmp_path, monkeypatch)
 
 

@@ -34,7 +34,7 @@ from tests.clusters.images.test_helm_history import HOST, blockers, findings, pl
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW
 from tests.helpers.registry_clients import emulated_registry
-from tests.helpers.stage import staged
+from tests.helpers.stage import staged_over_tls
 from tests.records.test_journal import PLAN
 
 PACKAGE = Path(acr_cleanup.__file__).parent
@@ -195,7 +195,7 @@ async def test_program_in_a_kubeconfig_is_not_run(
         (tmp_path / name).write_text(f"#!/bin/sh\ntouch {was_run}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    async with staged(tmp_path, monkeypatch, "direct") as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, "direct") as stage:
         stage.cluster.auth = "entra"
         emulator = stage.tool.emulator
         document = yaml.safe_load(

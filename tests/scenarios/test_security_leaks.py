@@ -17,7 +17,7 @@ from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports import text
 from tests.helpers.secret_leaks import leaked, secrets_of
-from tests.helpers.stage import shorten_pauses, staged
+from tests.helpers.stage import shorten_pauses, staged, staged_over_tls
 
 
 def test_secret_is_found_whole_cut_or_encoded() -> None:
@@ -67,7 +67,7 @@ async def test_secrets_echoed_by_a_server_are_redacted(
     Debugging proxies answer with the request, including its Authorization header and its form.
     """
     shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch, "direct") as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, "direct") as stage:
         requests: list[str] = []
         fault = Fault(**ECHOES[server], status=400)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ import pytest
 
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.errors import ConfigurationError
-from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged
+from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged, staged_over_tls
 
 pytestmark = pytest.mark.extended
 
@@ -78,7 +78,9 @@ def registry_unknown_to_the_proxy_names_its_setting(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_surroundings(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_surroundings(
+    scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Scenarios change these variables after the world is served. Setting them here restores them.
     monkeypatch.setenv("PATH", os.environ["PATH"])
     monkeypatch.setenv("NO_PROXY", "")
@@ -137,7 +139,7 @@ async def test_environment_key_selects_china(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_azure_authority_host_overrides_the_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch, "direct") as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, "direct") as stage:
         config = stage.tool.emulator.config()
         del config["cloud"]["authority"]
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", stage.tool.emulator.authority_url.removeprefix("https://"))
@@ -150,7 +152,7 @@ async def test_azure_authority_host_overrides_the_cloud(tmp_path: Path, monkeypa
 async def test_no_proxy_bypasses_a_missing_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "example.com, localhost")
-    async with staged(tmp_path, monkeypatch, "direct") as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, "direct") as stage:
         assert (await stage.tool.apply()).code == 0
 
 

@@ -21,7 +21,7 @@ from tests.helpers.stage import (
     build,
     play,
     shorten_pauses,
-    staged,
+    staged_over_tls,
 )
 
 scenarios = ScenarioTable()
@@ -146,7 +146,7 @@ def kubeconfig_with_relative_paths_and_context_is_used(stage: Stage) -> None:
     add_kubeconfig(stage)
 
 
-@scenarios.refuses("theirs", "127.0.0.1:1")
+@scenarios.refuses("theirs", "127.0.0.1:1", over_tls=True)
 def current_context_is_the_default(stage: Stage) -> None:
     del add_kubeconfig(stage)["context"]
 
@@ -171,7 +171,7 @@ def program_in_a_kubeconfig_is_not_run(stage: Stage) -> None:
     add_kubeconfig(stage, {"exec": entry})
 
 
-@scenarios.deletes("1.1")
+@scenarios.deletes("1.1", over_tls=True)
 def kubelogin_is_replaced_by_our_login(stage: Stage) -> None:
     """Even a kubelogin with a full path is not run."""
     command = add_program(stage, "kubelogin")
@@ -184,7 +184,7 @@ def kubelogin_is_replaced_by_our_login(stage: Stage) -> None:
 # -- run command ----------------------------------------------------------------------------------
 
 
-@scenarios.deletes("1.1")
+@scenarios.deletes("1.1", over_tls=True)
 def private_cluster_is_read_by_run_command(stage: Stage) -> None:
     stage.cluster.private, stage.cluster.auth = True, "entra-exec"
     stage.pod(stage.image("2.0"), image_ids=[stage.image(digest=stage.digest("1.0"))])
@@ -194,7 +194,7 @@ def private_cluster_is_read_by_run_command(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
 async def test_unreachable_clusters(
-    scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await play(scenario, face, tmp_path, monkeypatch)
 
@@ -213,10 +213,11 @@ RUN_COMMAND_FLAWS: dict[str, tuple[dict[str, object], str]] = {
 """By cluster: its attributes, and a text of its blocker."""
 
 
+@pytest.mark.extended
 async def test_every_flaw_of_a_run_command_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All flaws are in one world, because the emulated run command starts a dozen processes."""
     shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for key, (attributes, _) in RUN_COMMAND_FLAWS.items():
             stage.another(key, private=True, **attributes)
         refused = stage.world.clusters["refused"].resource_id

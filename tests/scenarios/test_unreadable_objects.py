@@ -222,6 +222,6 @@ def unreachable_api_server_blocks(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
 async def test_unreadable_objects(
-    scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await play(scenario, face, tmp_path, monkeypatch)

@@ -306,5 +306,5 @@ def white_space_around_reference_is_ignored(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
-async def test_used(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_used(scenario: Scenario, face: Face | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scenario, face, tmp_path, monkeypatch)

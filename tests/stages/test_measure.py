@@ -14,7 +14,8 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.helpers.tool_runs import Tool, serving
+from tests.helpers.in_memory_world import serving
+from tests.helpers.tool_runs import Tool
 
 OLD = timedelta(days=100)
 UPPER_BOUND = 201_044

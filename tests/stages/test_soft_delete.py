@@ -8,13 +8,13 @@ import pytest
 
 from acr_cleanup.emulator.roles import REGISTRIES
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import shorten_pauses, staged
+from tests.helpers.stage import shorten_pauses, staged, staged_over_tls
 
 
 @pytest.mark.parametrize("face", ["proxy", "direct"])
 async def test_enabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face) -> None:
     """In the log before the first deletion, in the output and in the summary."""
-    async with staged(tmp_path, monkeypatch, face) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, face) as stage:
         stage.registry.soft_delete, stage.registry.soft_delete_days = True, 14
         # Tasks and connected registries are listed below the registry too.
         ran = await stage.tool.apply(stage.config, services="off")
@@ -36,7 +36,7 @@ async def test_disabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_soft_delete_registry_on_a_later_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch, "direct") as stage:
+    async with staged_over_tls(tmp_path, monkeypatch, "direct") as stage:
         link = (
             f"{stage.tool.emulator.resource_manager}/subscriptions/{stage.registry.subscription_id}"
             f"/resourceGroups/{stage.registry.resource_group}/providers/Microsoft.ContainerRegistry/registries"

@@ -20,7 +20,8 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as verify_stage
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.tool_runs import RunResult, Tool, serving
+from tests.helpers.in_memory_world import serving
+from tests.helpers.tool_runs import RunResult, Tool
 
 OLD = timedelta(days=100)
 

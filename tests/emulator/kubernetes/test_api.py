@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 import yaml
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiException, CoreV1Api
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -283,6 +282,9 @@ async def test_client_library_reads_with_certificate() -> None:
                 if not token:
                     break
             assert pods == sorted(names({"items": cluster.pods()}))
+            # Its import takes as long as hundreds of tests are collected.
+            from kubernetes.aio.client import ApiException, CoreV1Api  # noqa: PLC0415
+
             typed = CoreV1Api(client)
             with pytest.raises(ApiException) as refused:
                 await typed.list_secret_for_all_namespaces()
