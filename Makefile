@@ -77,8 +77,9 @@ fuzz: $(VENV)/further.done  ## Try thousands of malformed documents, then inputs
 	@tail -n 1 $(VENV)/fuzz.log
 	@$(RUN) -m tests.fuzz $(FUZZ_SECONDS)
 
-# Works on copies in mutants/ and continues from the results of the last run; `make clean` removes both. ONLY=acr_cleanup.core.space* selects a part.
-mutation: $(VENV)/further.done  ## Change the code that decides and deletes in thousands of small ways; list the changes that no test notices (ONLY=...).
+# Works on copies in mutants/ and continues from the results of the last run; `make clean` removes both. ONLY=acr_cleanup.core.space*
+# selects a part, SAMPLE=20 so many changes of each module; AGAIN=1 tries those again that no test noticed; JOBS and SECONDS limit the cost.
+mutation: $(VENV)/further.done  ## Change the code that decides and deletes in thousands of small ways; list the changes that no test notices (ONLY, SAMPLE, AGAIN, JOBS, SECONDS).
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 

@@ -45,7 +45,7 @@ class AcrCleanupError(Exception):
 
 def unexpected(error: Exception, log_level: str = "log-level") -> AcrCleanupError:
     """
-    Return the report of an exception that no code expected. Call it where the exception is caught.
+    Return the report of an unexpected exception. Call it where the exception is caught.
 
     Its traceback goes to the debug log: it does not help a user, and may contain foreign text.
     `log_level`: the name of the input that turns the debug log on.

@@ -48,7 +48,7 @@ async def open_credential(
     Open the credential of this run, for all clients and scopes.
 
     id_tokens: requests a token of the job, if the CI system issues them.
-    mask: called with every secret that must not be shown.
+    mask: takes every secret that must not be shown.
     Raises `IdentityError` if the environment describes a login that cannot be used. A refusal by
     Entra ID appears only with the first token.
     """

@@ -12,10 +12,10 @@ from enum import StrEnum
 
 
 class IdentityKind(StrEnum):
-    """What proves the identity. The remedy of a refusal depends on it."""
+    """The proof of an identity. The remedy of a refusal depends on it."""
 
     USER = "user"
-    """A person, or whoever logged in to a tool of this machine such as `az`."""
+    """A person, or another login of a tool of this machine such as `az`."""
     SECRET = "secret"  # noqa: S105  (a kind, not a secret)
     CERTIFICATE = "certificate"
     TOKEN_FILE = "token-file"  # noqa: S105

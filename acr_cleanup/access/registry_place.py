@@ -1,4 +1,4 @@
-"""Where the registry is in Azure, as far as the configuration says it."""
+"""The place of the registry in Azure, if the configuration names it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _EXIT_CODES = (
 )
 _SWITCHES_EXPLAINED = "A {true,false} flag without a value means true; --no-FLAG means false."
 _LONG = 40
-"""A longer list of choices is in the help text of a flag, not beside its name."""
+"""A longer list of choices is in the help text of a flag, not next to its name."""
 _METAVARS = {InputKind.NUMBER: "N", InputKind.PATH: "PATH", InputKind.BOOLEAN: "{true,false}"}
 
 

@@ -169,7 +169,7 @@ class RecordedMentions:
             else:
                 of_any.append(mention)
         for tag, pushed in listed.tags.items():
-            # What was pushed since then, nobody has looked for.
+            # The clusters were not searched for tags that were pushed later.
             if self._names_read_at and pushed is not None and pushed > self._names_read_at - CLOCK_SKEW:
                 by_tag[tag] += (Mention(Workload(self._cluster, "", "", ""), "", listed.repository, tag, How.UNKNOWN),)
         return RepositoryMentions(by_tag, by_digest, tuple(of_any))

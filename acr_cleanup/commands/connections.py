@@ -71,7 +71,7 @@ class Connections:
     log_in: Callable[[], Awaitable[None]] = _done
     """Asks for every token that the run will need."""
     bodies: BodyMemory = field(default_factory=BodyMemory)
-    """What the client of the registry knows of manifests."""
+    """The manifest bodies that the client of the registry knows."""
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     emulator.world.requests.clear()
     console.print(
         "\nThe ledger has what the runs of the last three weeks saw: a job that runs at night, and a pod that is gone. "
-        "What the job used in the last 14 days is kept. What no run deletes yet waits for 6 days, on probation."
+        "Images that the job used in the last 14 days are kept. New candidates wait for 6 days, on probation."
     )
 
     console.rule("[bold]1. What would be deleted?")

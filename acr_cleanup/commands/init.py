@@ -218,7 +218,7 @@ def _choose(request: InitRequest, found: FoundInAzure, environment: str, runtime
     clusters = _choose_clusters(request, found.clusters, runtime, ask)
     ci = request.ci or (Ci.GITHUB if request.repository else "")
     if not ci and not request.yes:
-        ci = ask(f"Which CI system will run it ({', '.join(Ci)})?").lower()
+        ci = ask(f"On which CI system will it run ({', '.join(Ci)})?").lower()
     if ci not in tuple(Ci):
         seen = f"{quoted(ci, 40)!r} is not a CI system." if ci else "It is not known which CI system will run it."
         raise ConfigurationError((Problem("--ci", seen, f"Give one of {', '.join(Ci)}."),))

@@ -39,7 +39,7 @@ class FoundResource:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """
-    What the user chose.
+    The choices of the user.
 
     environment: the name of the cloud.
     repository: ORG/REPO on GitHub, whose branch may log in.
@@ -60,7 +60,7 @@ def configuration(setup: Setup) -> str:
     registry, names = setup.registry, [cluster.name for cluster in setup.clusters]
     lines = [
         *comment(
-            "Which registry is cleaned, and every cluster that pulls from it. A missing cluster protects no image."
+            "The registry that is cleaned, and every cluster that pulls from it. A missing cluster protects no image."
         ),
         "container_registry:",
         f"  url: {_text(registry.login_server)}",

@@ -1,4 +1,4 @@
-"""Writes the names of the registry into a file, for a `collect` that cannot reach the registry; and reads it."""
+"""Writes and reads the file of names with which `collect` works without the registry."""
 
 from __future__ import annotations
 

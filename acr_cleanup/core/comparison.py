@@ -100,7 +100,7 @@ class _RepositoryComparison:
 
     def __post_init__(self) -> None:
         self.tags = self.after.tags
-        self.digests = self.after.manifests.union(self.tags.values())
+        self.digests = self.after.manifests | set(self.tags.values())
         self.parents_of: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for index, children in self.baseline.children.items():
             for child in children:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from acr_cleanup.core.manifests import Lock, Manifest, Tag
 from acr_cleanup.core.media_types import OCI_IMAGE
@@ -78,12 +79,24 @@ class RepositoryInventory:
 
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
-        return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
+        return self.marked(used=frozenset(digests), used_tags=frozenset(tags))
+
+    def marked(self, **changes: Any) -> RepositoryInventory:
+        """
+        The same tags and manifests, with other marks.
+
+        What was computed from tags and manifests alone is kept: in a large repository it takes long.
+        """
+        marked = replace(self, **changes)
+        vars(marked).update((name, value) for name, value in vars(self).items() if name in _OF_THE_GRAPH)
+        return marked
 
     def without(self, digests: Collection[Digest]) -> RepositoryInventory:
         """The same inventory without these manifests. Their tags remain."""
+        if not digests:
+            return self
         manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
-        return replace(self, manifests=manifests) if digests else self
+        return replace(self, manifests=manifests)
 
     def with_tags(self, current: Mapping[str, Tag | None]) -> RepositoryInventory:
         """The same inventory, with these tags as the registry has them now; None: it has no such tag."""
@@ -275,6 +288,10 @@ class RepositoryInventory:
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)
         return manifest.children if manifest else ()
+
+
+_OF_THE_GRAPH = frozenset({"names", "tags_of", "signers_of", "parents_of", "referrers_of", "possible_referrers"})
+"""What depends on tags and manifests only, and on no mark."""
 
 
 def _closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:

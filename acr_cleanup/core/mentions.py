@@ -21,7 +21,7 @@ class How(StrEnum):
     """How an object names a tag, strongest first. Snapshots contain these words."""
 
     BESIDE = "beside"
-    """The tag is beside the name: `shop/web:1.2`."""
+    """The tag follows the name: `shop/web:1.2`."""
     OBJECT = "object"
     """The name and a distinctive tag are anywhere in the object."""
     NEAR = "near"

@@ -18,7 +18,7 @@ from acr_cleanup.core.verification import Broken, Proof
 
 class OutcomeKind(StrEnum):
     """
-    What happened to one planned tag or manifest.
+    The outcome of one planned tag or manifest.
 
     Only `failed` is a failure; most others are changes since the plan.
     """

@@ -99,7 +99,7 @@ class Evidence:
 
     @cached_property
     def pulls(self) -> RepositoryPulls:
-        """The pulls of this repository, as far as they are in the windows of the rules."""
+        """The pulls of this repository that are in the windows of the rules."""
         return pulls_that_keep(self.usage.pulls.pulls_of(self.inventory), self.rules, self.now)
 
     @property
@@ -110,7 +110,7 @@ class Evidence:
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
-"""What a rule yields: tags of the repository, each with the reason to keep it."""
+"""The results of a rule: tags of the repository, each with the reason to keep it."""
 
 
 def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
@@ -236,7 +236,7 @@ def keep_listed(evidence: Evidence) -> KeptTags:
 
 
 def listed_images(evidence: Evidence) -> KeptImages:
-    """What the keep list keeps in the repository."""
+    """The tags and manifests that the keep list keeps in the repository."""
     return kept_images(evidence.policy.keep, evidence.inventory, evidence.now)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -93,7 +93,7 @@ def prepare(
     named = named_digests(Evidence(inventory, usage, policy, now))
     inventory = inventory.used_by(named, usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=untagged, all_referrers=all_referrers, retained=retained, orphans=orphans)
+    return inventory.marked(candidates=untagged, all_referrers=all_referrers, retained=retained, orphans=orphans)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
@@ -279,7 +279,7 @@ def reasons_to_keep(
         return
     manifest = inventory.manifests.get(digest)
     if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
-        # Who refers to it is asked for only when it may be deleted.
+        # Its referrers are asked for only when it may be deleted.
         yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
     elif possible_subjects(inventory, {digest}):
         detail = "another manifest of this repository cannot be read, and might be attached to it"

@@ -1,5 +1,5 @@
 """
-What the user asked to keep and to delete: the values of the options, and their form in words.
+The policy: the values of the options that keep or delete, and their form in words.
 
 The command line imports this module for `--help`, so it imports nothing that is slow to load.
 """
@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 
 class KeepLastOf(StrEnum):
-    """What `keep_last` counts."""
+    """The items that `keep_last` counts."""
 
     IMAGES = "images"
     """
@@ -45,7 +45,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
-    What the user asked to keep and to delete. Reports list the options in the order of the fields.
+    The options of the user that keep or delete. Reports list the options in the order of the fields.
 
     `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
     keep more.

@@ -148,7 +148,7 @@ class StandingDecision:
         if manifest.digest in self.named or manifest.subject in self.planned:
             return False
         if self.keeps_newest and (manifest.children or manifest.digest in self.subjects):
-            # Several of the newest may count as one now, or its referrer does not count any more.
+            # Several of the newest may count as one now, or its referrer no longer counts.
             return False
         return self.planned.keys().isdisjoint(manifest.children)
 

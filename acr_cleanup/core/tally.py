@@ -16,7 +16,7 @@ from acr_cleanup.core.verification import Missing
 @dataclass(frozen=True, slots=True)
 class Tally:
     """
-    Totals of one repository, for reports and limits that must not load its tags.
+    Totals of one repository, so that reports and limits need not load its tags.
 
     A registry may hold a million tags; its tallies stay small.
     """

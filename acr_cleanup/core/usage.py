@@ -179,7 +179,7 @@ def _nearest(written: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Puller:
-    """Someone who may pull from the registry, and is none of the clusters and services that were read."""
+    """An identity that may pull from the registry, and does not belong to a cluster or service that was read."""
 
     name: str
     kind: str

@@ -8,6 +8,7 @@ comparison.py finds the latter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -86,11 +87,11 @@ class RepositoryNames:
     """
 
     tags: Mapping[str, Digest]
-    manifests: frozenset[Digest]
+    manifests: AbstractSet[Digest]
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
-        return cls({tag.name: tag.digest for tag in inventory.tags}, frozenset(inventory.manifests))
+        return cls({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Authority:
 
     def __init__(self, directory: Directory) -> None:
         self.signer = TokenSigner()
-        # The private keys of client certificates, for a test that searches logs and files for them.
+        # The private keys of client certificates. A test searches logs and files for them.
         self.issued_keys: list[str] = []
         # The URL of the emulated resource manager: one more name of its audience.
         self.resource_manager = ""

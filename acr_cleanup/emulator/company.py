@@ -23,7 +23,7 @@ NIGHTLY = "nightly-export"
 
 def contoso() -> World:
     """
-    Return the company, with real host names.
+    Return the company with real host names.
 
     It has every case that a cleaner can get wrong: images for two architectures, aliases, a
     signature, a locked tag, a CronJob without a running Job, a Deployment scaled to zero, rollback

@@ -105,7 +105,7 @@ def _items(items: _Lazy[Any], indent: int, digest: _ContentHash | None) -> Itera
                 yield from pieces(item, indent + 1)
                 yield PAUSE
             else:
-                batch = [item, *islice(rest, _BATCH - 1)]
+                batch: Sequence[Any] = [item, *islice(rest, _BATCH - 1)]
                 if digest is not None:
                     batch = digest.add(batch)
                 yield start + _lines(batch, separator)

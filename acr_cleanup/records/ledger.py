@@ -26,7 +26,7 @@ class LedgerUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     seen_at: Moment
     by: str
-    """The workload. Of several, one."""
+    """The workload, or one of several."""
     images: list[str]
     """Tags and digests. `*`: a use that does not say which image of the repository."""
 

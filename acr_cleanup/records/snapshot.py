@@ -84,7 +84,7 @@ class SnapshotMention(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     digest: str | None
     """Without tag and digest, any tag of the repository may be meant."""
     how: str
-    """How the object names it: beside, object, near, digest, folder or open."""
+    """The form of the mention: beside, object, near, digest, folder or open."""
 
 
 class SnapshotBlocker(msgspec.Struct, forbid_unknown_fields=True):

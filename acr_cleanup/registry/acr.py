@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
@@ -194,8 +195,7 @@ class AcrRegistry:
                 inventory = await self._edges.read_bodies(newest)
             elif repository == counted:
                 break
-        return replace(
-            inventory,
+        return inventory.marked(
             locked=repository.locked,
             hidden=max(0, repository.manifests - len(inventory.manifests)),
             hidden_tags=max(0, repository.tags - len(inventory.tags)),
@@ -210,14 +210,16 @@ class AcrRegistry:
         listed = await self._newest(inventory.name, "manifests", wire.read_manifests)
         return with_listed(inventory, (entry for digest, entry in listed.items() if digest not in inventory.manifests))
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         """
-        Read the newest entries of a repository, and its counts.
+        Read the newest entries of a repository, and its counts when `settled` is set.
 
         `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
         """
         reader = RecentReader(self.requests, self._edges, name, since, concurrency=self._concurrency)
-        return await reader.read(partial(self._read_repository, name), known)
+        return await reader.read(partial(self._read_repository, name), known, settled)
 
     async def _tags_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """Add tags that were pushed after the repository was listed."""

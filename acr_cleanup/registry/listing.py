@@ -43,7 +43,9 @@ async def list_names(requests: RegistryRequests, name: str) -> RepositoryNames:
         lambda body: wire.read_tag_names(body, known),
         lambda body: ((digest, None, tags) for digest, tags in wire.read_digests(body, known).items()),
     )
-    return RepositoryNames(tags | {tag: digest for tag, digest in shown if tag not in tags}, frozenset(manifests))
+    for tag, digest in shown:
+        tags.setdefault(tag, digest)
+    return RepositoryNames(tags, manifests.keys())
 
 
 async def _list(

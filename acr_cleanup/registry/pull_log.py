@@ -50,7 +50,7 @@ logger = logging.getLogger("acr_cleanup")
 @dataclass(frozen=True, slots=True)
 class PullLogSearch:
     """
-    Which pulls to read.
+    The pulls to read.
 
     within: how far back pulls count.
     ignore: globs on identity or user agent; their pulls do not count.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable
 from datetime import datetime
 from functools import partial
@@ -38,10 +39,13 @@ class RecentReader:
         self._path = f"/acr/v1/{requests.quote_repository(name)}"
 
     async def read(
-        self, read_repository: Callable[[], Awaitable[wire.RepositoryAttributes]], known: Container[Digest]
+        self,
+        read_repository: Callable[[], Awaitable[wire.RepositoryAttributes]],
+        known: Container[Digest],
+        settled: asyncio.Event,
     ) -> RecentChanges | None:
         """
-        Read the newest entries, and the counts, all at the same time.
+        Read the newest entries at once, and the counts when `settled` is set.
 
         `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
         """
@@ -56,6 +60,7 @@ class RecentReader:
             listed.update(await self._list("manifests", wire.read_manifests, lambda entry: entry.manifest.updated_at))
 
         async def read_attributes() -> None:
+            await settled.wait()
             attributes.append(await read_repository())
 
         await gather((list_tags, list_manifests, read_attributes), limit=3)

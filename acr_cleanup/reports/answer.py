@@ -17,7 +17,7 @@ from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading, section
+from acr_cleanup.reports.blocks import BLANK, Block, TextPage, fact, grid, heading, line, section
 
 USES_ON_SCREEN = 20
 TAGS_ON_SCREEN = 60
@@ -136,19 +136,19 @@ class Answer(TextPage):
 
     def _compose(self, uses: int | None, tags: int | None, runners: int | None) -> Iterator[Block]:
         """Yield all blocks, with at most so many uses, tags and runners."""
-        yield Line(((self.verdict, self.style),))
-        yield from (Line((remark,)) for remark in self.remarks)
+        yield line(((self.verdict, self.style),))
+        yield from (line((remark,)) for remark in self.remarks)
         yield from section(_facts(self.facts, tags))
         for rules in self.rules:
             yield from section(_rules(rules, tags))
-        yield from section(Line(((note, ""),)) for note in self.notes)
+        yield from section(line(((note, ""),)) for note in self.notes)
         yield from section(_runners(self.runners, runners))
         yield from section(_tags(self.tags, tags))
         yield from section(self._uses(uses))
         yield from section(_mentions(self.mentions, uses))
         if self.conclusion:
             yield BLANK
-            yield Line(((self.conclusion, "bold"),))
+            yield line(((self.conclusion, "bold"),))
         yield from section(_blockers(self.blockers))
         yield from section(_warnings(self.warnings))
         yield from section(_facts(self.run, tags))
@@ -188,36 +188,36 @@ def _rules(rules: RuleList, limit: int | None) -> Iterator[Block]:
     yield heading(rules.title, "bold")
     shown = rules.rows[:limit] if rules.noun else rules.rows
     if shown:
-        yield Grid(shown, indent=2)
+        yield grid(shown, indent=2)
     yield from _hidden(len(rules.rows) - len(shown), rules.noun)
 
 
 def _runners(runners: Sequence[str], limit: int | None) -> Iterator[Block]:
     if runners:
         yield heading(f"Run by {words.count(len(runners), 'workload')}", "bold")
-        yield from (Line(((words.plain(runner), ""),), 2) for runner in runners[:limit])
+        yield from (line(((words.plain(runner), ""),), 2) for runner in runners[:limit])
         yield from _hidden(len(runners) - len(runners[:limit]), "workload")
 
 
 def _tags(rows: Sequence[TagRow], limit: int | None) -> Iterator[Block]:
     if rows:
-        yield Grid(tuple(rows[:limit]), header=("Tag", "Pushed", "Verdict", "Why"), numbers=frozenset({1}))
+        yield grid(tuple(rows[:limit]), header=("Tag", "Pushed", "Verdict", "Why"), numbers=frozenset({1}))
         yield from _hidden(len(rows) - len(rows[:limit]), "tag")
 
 
 def _use_group(group: UseGroup, read_times: Mapping[str, str], limit: int | None) -> Iterator[Block]:
     """Yield the uses by cluster and workload. Objects that people write come first."""
-    yield Line(((f"{group.title} ({len(group.uses):,})", ""),), 2)
+    yield line(((f"{group.title} ({len(group.uses):,})", ""),), 2)
     ordered = sorted(group.uses, key=lambda use: (use.workload.cluster, *authored_first(use), use.field))
     for cluster, of_cluster in groupby(ordered[:limit], key=lambda use: use.workload.cluster):
-        yield Line(((words.plain(cluster), "bold"), (f", {read_times.get(cluster, 'read then')}", "dim")), 4)
+        yield line(((words.plain(cluster), "bold"), (f", {read_times.get(cluster, 'read then')}", "dim")), 4)
         for workload, uses in groupby(of_cluster, key=str):
-            yield Line(((words.plain(workload), "cyan"),), 6)
+            yield line(((words.plain(workload), "cyan"),), 6)
             by_text: dict[str, list[ImageUse]] = {}
             for use in uses:
                 by_text.setdefault(use.text, []).append(use)
             for text, of_text in by_text.items():
-                yield Line(((f"{_fields(of_text)}: ", "dim"), (words.plain(text), "")), 8)
+                yield line(((f"{_fields(of_text)}: ", "dim"), (words.plain(text), "")), 8)
     yield from _hidden(len(ordered) - len(ordered[:limit]), "use", 4)
 
 
@@ -239,10 +239,10 @@ def _mentions(mentions: Sequence[Mention], limit: int | None) -> Iterator[Block]
     objects = words.count(len({mention.workload for mention in mentions}), "object")
     yield heading(f"Named by {objects} ({words.count(len(mentions), 'mention')})", "bold")
     for workload, of_object in groupby(mentions[:limit], key=lambda mention: mention.workload):
-        yield Line(((words.plain(str(workload) if workload.kind else workload.cluster), "cyan"),), 2)
+        yield line(((words.plain(str(workload) if workload.kind else workload.cluster), "cyan"),), 2)
         for mention in of_object:
             place = f"{words.plain(mention.field)}: " if mention.field else ""
-            yield Line(((place, "dim"), (words.plain(mention.what), "")), 4)
+            yield line(((place, "dim"), (words.plain(mention.what), "")), 4)
     yield from _hidden(len(mentions) - len(mentions[:limit]), "mention")
 
 
@@ -250,7 +250,7 @@ def _hidden(number: int, noun: str, indent: int = 2) -> Iterator[Block]:
     """Yield a line that counts what is not shown; nothing if everything is shown."""
     if number > 0:
         text = f"… and {number:,} more {words.plural(number, noun)}. To see all, pipe the output: | cat"
-        yield Line(((text, "dim"),), indent)
+        yield line(((text, "dim"),), indent)
 
 
 def _blockers(blockers: Sequence[Blocker]) -> Iterator[Block]:
@@ -258,18 +258,18 @@ def _blockers(blockers: Sequence[Blocker]) -> Iterator[Block]:
     if blockers:
         yield heading("Blockers", "bold red")
     for where, group in groupby(blockers, key=lambda blocker: blocker.where):
-        yield Line(((words.plain(where), "bold"),), 2)
+        yield line(((words.plain(where), "bold"),), 2)
         for blocker in group:
-            yield Line(((words.plain(blocker.call), ""),), 4)
-            yield Line(((words.plain(blocker.seen, 1000), "red"),), 6)
+            yield line(((words.plain(blocker.call), ""),), 4)
+            yield line(((words.plain(blocker.seen, 1000), "red"),), 6)
             if blocker.remedy:
-                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
+                yield line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
 
 
 def _warnings(warnings: Sequence[str]) -> Iterator[Block]:
     if warnings:
         yield heading("Warnings", "bold yellow")
-    yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in dict.fromkeys(warnings))
+    yield from (line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in dict.fromkeys(warnings))
 
 
 # -- parts that answers from now and from a report share -------------------------------------------

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports import words
+from acr_cleanup.reports.blocks import BLANK, Block, TextPage, grid, line
 from acr_cleanup.reports.dialect import GITHUB, Dialect
+from acr_cleanup.reports.markdown_tables import markdown_table
 from acr_cleanup.reports.tone import Tone
 
 _HEADER = ("Cluster", "Access", "Objects", "Uses", "Blockers")
@@ -20,7 +19,7 @@ _SHOWN = 100
 
 
 @dataclass(frozen=True)
-class CollectedReport:
+class CollectedReport(TextPage):
     """The scans in a usage snapshot, and the path of the snapshot."""
 
     scans: tuple[ClusterScan, ...]
@@ -49,37 +48,37 @@ class CollectedReport:
             )
         return f"{clusters} read. Nothing was decided or deleted."
 
-    def __str__(self) -> str:
-        """Return plain lines without colour and frames."""
-        rows = [_HEADER, *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-        lines = [
-            "  ".join(
-                f"{cell:>{width}}" if column in _NUMBERS else f"{cell:<{width}}"
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join((*lines, *self._rest()))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for number, title in enumerate(_HEADER):
-            table.add_column(title, justify="right" if number in _NUMBERS else "left")
-        for row in self._rows():
-            table.add_row(*row)
-        yield table
-        yield from self._rest()
+    def blocks(self) -> Iterator[Block]:
+        yield grid(self._rows(), _HEADER, numbers=_NUMBERS)
+        for blocker in self.blockers[:_SHOWN]:
+            yield BLANK
+            yield line([(f"{words.plain(blocker.where)}: {words.plain(blocker.call)}", "bold red")])
+            yield line([(words.plain(blocker.seen, 1000), "")], 2)
+            yield line([("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")], 2)
+        if (hidden := len(self.blockers) - _SHOWN) > 0:
+            yield line([(f"… and {hidden:,} more blockers in the snapshot", "dim")])
+        for warning in self.warnings[:_SHOWN]:
+            yield BLANK
+            yield line([(words.plain(warning), "yellow")])
+        yield BLANK
+        yield line([(f"{self.headline} The usage snapshot is {words.plain(self.path)}.", "bold")])
 
     def markdown(self, dialect: Dialect = GITHUB) -> str:
         """Render the summary."""
         verdict = dialect.verdict(Tone.BAD if self.blockers else Tone.NEUTRAL, self.headline)
-        cells = (
-            f"| {words.code(scan.cluster)} | {words.markdown(scan.access)} | {scan.objects:,} | {len(scan.uses):,} | "
-            f"{f'❌ {len(scan.blockers):,}' if scan.blockers else '0'} |"
+        rows = [
+            [
+                words.code(scan.cluster),
+                words.markdown(scan.access),
+                f"{scan.objects:,}",
+                f"{len(scan.uses):,}",
+                f"❌ {len(scan.blockers):,}" if scan.blockers else "0",
+            ]
             for scan in self.scans[:_SHOWN]
-        )
-        table = "\n".join((f"| {' | '.join(_HEADER)} |", "| :--- | :--- | ---: | ---: | ---: |", *cells, *self._more()))
+        ]
+        if (hidden := len(self.scans) - _SHOWN) > 0:
+            rows.append([f"… and {hidden:,} more", *[""] * 4])
+        table = "\n".join(markdown_table(_HEADER, rows, _NUMBERS))
         blocks = ["## 🧹 ACR cleanup: clusters read", verdict, table]
         if self.blockers:
             items = (
@@ -106,21 +105,3 @@ class CollectedReport:
             )
             for scan in self.scans
         ]
-
-    def _more(self) -> list[str]:
-        hidden = len(self.scans) - _SHOWN
-        return [f"| … and {hidden:,} more | | | | |"] if hidden > 0 else []
-
-    def _rest(self) -> Iterator[str]:
-        for blocker in self.blockers[:_SHOWN]:
-            yield ""
-            yield f"{words.plain(blocker.where)}: {words.plain(blocker.call)}"
-            yield f"  {words.plain(blocker.seen, 1000)}"
-            yield f"  → {words.plain(blocker.remedy, 1000)}"
-        if (hidden := len(self.blockers) - _SHOWN) > 0:
-            yield f"… and {hidden:,} more blockers in the snapshot"
-        for warning in self.warnings[:_SHOWN]:
-            yield ""
-            yield words.plain(warning)
-        yield ""
-        yield f"{self.headline} The usage snapshot is {words.plain(self.path)}."

@@ -155,5 +155,5 @@ def _in_turns(writers: Iterable[Iterator[None]]) -> None:
                 errors.append(error)
             else:
                 waiting.append(writer)
-    for error in errors:
-        raise error
+    if errors:
+        raise errors[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from acr_cleanup.reports.view import View
 
 SHOWN = 5
 """Tags in each group."""
+MOST_OF_ONE = 2
+"""Tags of one repository in each group, if there are several repositories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def highlights(view: View) -> tuple[HighlightGroup, ...]:
 
     def groups() -> Iterator[HighlightGroup]:
         first_seen = sorted((item for item in planned if item.tag.is_new), key=_newest)
-        yield HighlightGroup("New since the last run", tuple(first_seen[:SHOWN]))
+        yield HighlightGroup("New since the last run", _first(first_seen))
         if plan.planned > 2 * SHOWN:
             limits = {rule.name: rule.older_than for rule in plan.policy.rules}
 
@@ -50,13 +53,26 @@ def highlights(view: View) -> tuple[HighlightGroup, ...]:
 
             nearest = sorted(planned, key=lambda item: (-due(item).timestamp(), *_name(item)))
             limit = "of its rule" if limits else describe_duration(plan.policy.older_than)
-            yield HighlightGroup(f"Nearest the limit ({limit})", tuple(nearest[:SHOWN]))
-            largest = sorted(planned, key=lambda item: (-item.tag.size, *_name(item)))
+            yield HighlightGroup(f"Nearest the limit ({limit})", _first(nearest))
+            sized = (item for item in planned if item.tag.size)
+            largest = sorted(sized, key=lambda item: (-item.tag.size, *_name(item)))
             # Tags of one size cannot be compared.
-            if largest[0].tag.size > largest[-1].tag.size:
-                yield HighlightGroup("Frees most", tuple(item for item in largest[:SHOWN] if item.tag.size))
+            if len({item.tag.size for item in largest}) > 1:
+                yield HighlightGroup("Frees most", _first(largest))
 
     return () if view.acted or view.bound else tuple(group for group in groups() if group.tags)
+
+
+def _first(items: Sequence[Highlight]) -> tuple[Highlight, ...]:
+    """The first items; of several repositories, not all of the same one."""
+    most = MOST_OF_ONE if len({item.repository for item in items}) > 1 else SHOWN
+    number = Counter[str]()
+    shown = []
+    for item in items:
+        number[item.repository] += 1
+        if number[item.repository] <= most:
+            shown.append(item)
+    return tuple(shown[:SHOWN])
 
 
 def _newest(item: Highlight) -> tuple[float, str, str]:

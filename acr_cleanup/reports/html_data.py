@@ -251,7 +251,7 @@ class PageData:
                 self._count(decision, fate)
             (kept if fate in {"use", "keep"} else going).append((decision, fate, note))
         # Many tags share their reasons. The repository holds them, so no id occurs twice.
-        shared: dict[tuple[str | int, ...], tuple[_Reason, ...]] = {}
+        shared: dict[tuple[object, ...], tuple[_Reason, ...]] = {}
         for decision, fate, note in chain(_ends_first(going), _ends_first(kept)):
             tag, key = decision.tag, (decision.governed_by, *map(id, decision.reasons))
             if (reasons := shared.get(key)) is None:

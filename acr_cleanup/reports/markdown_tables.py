@@ -15,7 +15,7 @@ from acr_cleanup.reports.rows import Row
 from acr_cleanup.reports.users import authored
 from acr_cleanup.reports.view import View
 
-_BAR = 10
+_BAR = 6
 """Characters of the bar of the repository that frees most."""
 _NAMED = 3
 """Repositories, workloads or entries that one cell names."""

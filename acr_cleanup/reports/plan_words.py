@@ -49,12 +49,13 @@ def _option_text(value: object) -> str:
             return str(value).lower()
         case timedelta():
             return describe_duration(value)
-        case (KeepEntry(), *_):
-            return ", ".join(entry.image for entry in value)
-        case (PolicyRule(), *_):
-            return "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in value)
+        case KeepEntry():
+            return value.image
+        case PolicyRule():
+            return f"{value.name}: {rule_text(value)}"
         case tuple():
-            return ", ".join(value) or "(none)"
+            between = "; " if value and isinstance(value[0], PolicyRule) else ", "
+            return between.join(map(_option_text, value)) or "(none)"
     return str(value)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import Block, Grid
+from acr_cleanup.reports.blocks import Block, grid
 from acr_cleanup.reports.markdown_tables import markdown_table
 from acr_cleanup.reports.policy_words import rule_patterns, rule_text
 
@@ -70,7 +70,7 @@ def rule_blocks(plan: Plan) -> Iterator[Block]:
     """The rules and how many tags each governs, as the text report shows them; nothing without rules."""
     if plan.policy.rules and plan.tallies:
         rows = tuple(tuple(words.plain(cell) for cell in row) for row in rule_rows(plan))
-        yield Grid(rows, RULE_COLUMNS, numbers=frozenset({3, 4}))
+        yield grid(rows, RULE_COLUMNS, numbers=frozenset({3, 4}))
 
 
 def rule_table(plan: Plan) -> Iterator[str]:

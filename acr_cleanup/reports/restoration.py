@@ -8,7 +8,7 @@ from datetime import datetime
 
 from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading
+from acr_cleanup.reports.blocks import BLANK, Block, TextPage, fact, grid, heading, line
 
 _STYLES = {
     RestoreOutcome.LOST: "bold red",
@@ -108,12 +108,12 @@ class RestorationReport(TextPage):
             yield BLANK
             yield heading(f"{_TITLES[outcome]}: {_amount(items)}", _STYLES.get(outcome, "bold"))
             rows = tuple((words.plain(str(item)), words.plain(item.detail, 1000)) for item in items[:limit])
-            yield Grid(rows, indent=2)
+            yield grid(rows, indent=2)
             if len(items) > limit:
-                yield Line(((f"… and {len(items) - limit:,} more", "dim"),), 2)
+                yield line(((f"… and {len(items) - limit:,} more", "dim"),), 2)
         yield BLANK
         style = "bold green" if self.complete else "bold red"
-        yield Line(((self.headline, style),))
+        yield line(((self.headline, style),))
 
 
 def _amount(items: Iterable[Restored]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from acr_cleanup.core.plan import RepositoryPlan, RepositoryPlans
@@ -38,11 +38,11 @@ class SharedPlans(RepositoryPlans):
     def __getitem__(self, place: int) -> RepositoryPlan: ...
 
     @overload
-    def __getitem__(self, place: slice) -> RepositoryPlans: ...
+    def __getitem__(self, place: slice) -> Sequence[RepositoryPlan]: ...
 
-    def __getitem__(self, place: int | slice) -> RepositoryPlan | RepositoryPlans:
+    def __getitem__(self, place: int | slice) -> RepositoryPlan | Sequence[RepositoryPlan]:
         if isinstance(place, slice):
-            return SharedPlans(self._plans[place])
+            return self._plans[place]
         if self._last is None or place != self._place:
             self._last = None  # two unpacked plans would need twice the memory
             self._place, self._last = place, self._plans[place]

@@ -15,7 +15,7 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, TextPage, and_more, fact, heading, section
+from acr_cleanup.reports.blocks import BLANK, Block, TextPage, and_more, fact, grid, heading, line, names, section
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.earlier_runs import new_tags, reviewed_numbers
 from acr_cleanup.reports.headline import headline
@@ -85,9 +85,9 @@ class TextReport(TextPage):
 
     def blocks(self) -> Iterator[Block]:
         view = View(self.result)
-        yield Line(((headline(view), _STYLES[view.tone]),))
+        yield line(((headline(view), _STYLES[view.tone]),))
         if view.probation:
-            yield Line(((view.probation, "bold"),))
+            yield line(((view.probation, "bold"),))
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
@@ -98,7 +98,7 @@ class TextReport(TextPage):
                 yield BLANK
                 full = words.plain(self.context.full_report)
                 ages = "" if view.acted else ", with the time since the last push of each tag"
-                yield Line(((f"By repository{ages}. The full report is {full}.", "dim"),))
+                yield line(((f"By repository{ages}. The full report is {full}.", "dim"),))
             compose = self._applied_repository if view.acted else self._planned_repository
             for tally in shown:
                 yield from section(compose(view, view.result.plan.repository(tally.repository)))
@@ -116,7 +116,7 @@ class TextReport(TextPage):
         if view.broken:
             yield heading("Broken references", "bold red")
             yield from self._affected(view.broken, "bold red")
-            yield Line(
+            yield line(
                 (
                     ("To restore what was deleted: ", "bold"),
                     (words.plain(view.restore_command(self.context), 1000), ""),
@@ -129,28 +129,28 @@ class TextReport(TextPage):
         for blocker in view.blockers[:_BLOCKERS_SHOWN]:
             if blocker.where != place:
                 place = blocker.where
-                yield Line(((words.plain(place), "bold"),), 2)
-            yield Line(((words.plain(blocker.call), ""),), 4)
-            yield Line(((words.plain(blocker.seen, 1000), "red"),), 6)
+                yield line(((words.plain(place), "bold"),), 2)
+            yield line(((words.plain(blocker.call), ""),), 4)
+            yield line(((words.plain(blocker.seen, 1000), "red"),), 6)
             if blocker.remedy:
-                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
+                yield line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
         yield from self._hidden(len(view.blockers) - _BLOCKERS_SHOWN, "blocker", 2)
         if self.result.refusals:
             yield heading("Reasons for the refusal", "bold red")
-            yield from (Line(((words.plain(refusal), ""),), 2) for refusal in self.result.refusals)
+            yield from (line(((words.plain(refusal), ""),), 2) for refusal in self.result.refusals)
         if view.unread:
             yield heading("Repositories that could not be read", "bold yellow")
         for tally in view.unread[: self.repositories]:
-            yield Line(((words.plain(tally.repository), "bold"),), 2)
-            yield Line(((words.plain(tally.error, 1000), ""),), 4)
+            yield line(((words.plain(tally.repository), "bold"),), 2)
+            yield line(((words.plain(tally.error, 1000), ""),), 4)
         yield from self._hidden(len(view.unread) - self.repositories, "repository", 2)
 
     def _totals(self, view: View) -> Iterator[Block]:
         total, result = view.total, self.result
         if total.tags:
             yield fact("Kept", f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use")
-        if line := scope_line(result.plan):
-            yield fact("Scope", f"{words.plain(line, 600)}.")
+        if scope := scope_line(result.plan):
+            yield fact("Scope", f"{words.plain(scope, 600)}.")
         labels = {False: "Clusters", True: "Services"}
         for scan in sorted(result.plan.usage.scans, key=lambda scan: scan.is_service):
             access = f" ({words.plain(scan.access)})" if scan.access and not scan.is_service else ""
@@ -190,7 +190,7 @@ class TextReport(TextPage):
         # Repositories with deletions come first, because the reader must check them.
         order = sorted(view.rows, key=lambda row: (not row.gone and not row.left and not row.bytes, row.repository))
         shown = order[: self.repositories]
-        yield Grid(
+        yield grid(
             rows=tuple(cells(row) for row in shown),
             header=tuple(header),
             footer=cells(view.total) if len(view.rows) > 1 else (),
@@ -201,7 +201,7 @@ class TextReport(TextPage):
     def _planned_repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
         row = next(row for row in view.rows if row.repository == repository.repository)
         name = words.plain(repository.repository)
-        yield Line(((name, "bold"), (f": {_summary(view, repository, row)}", "")))
+        yield line(((name, "bold"), (f": {_summary(view, repository, row)}", "")))
         now = self.result.plan.created_at
         if gone := deleted_tags(view, repository):
             only_tags = len(tags_of_kept_manifests(repository).intersection(decision.tag.name for decision in gone))
@@ -211,7 +211,7 @@ class TextReport(TextPage):
                 if only_tags
                 else ""
             )
-            yield Line(
+            yield line(
                 (
                     ("in the reviewed plan" if view.bound else "would delete", "bold yellow"),
                     (f" ({len(gone):,}{remark})", ""),
@@ -219,11 +219,11 @@ class TextReport(TextPage):
                 2,
             )
             for says, decisions in by_rule(self.result.plan.policy, gone):
-                yield from [Line(((words.plain(says), "dim"),), 4)] if says else []
+                yield from [line(((words.plain(says), "dim"),), 4)] if says else []
                 items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in decisions)
                 yield self._names(items, len(decisions), self.gone)
         for group in view.kept(repository):
-            yield Line((("kept", "green"), (f": {words.plain(group.title)} ({len(group.tags):,})", "")), 2)
+            yield line((("kept", "green"), (f": {words.plain(group.title)} ({len(group.tags):,})", "")), 2)
             if group.rule is Rule.IN_USE:
                 yield from self._in_use(group)
             else:
@@ -233,7 +233,7 @@ class TextReport(TextPage):
     def _applied_repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
         """Show the outcome of every tag, without ages: the reader now looks for single tags."""
         row = next(row for row in view.rows if row.repository == repository.repository)
-        yield Line(((words.plain(repository.repository), "bold"), (f": {_summary(view, repository, row)}", "")))
+        yield line(((words.plain(repository.repository), "bold"), (f": {_summary(view, repository, row)}", "")))
         few = view.total.tags <= self.complete
         rows = []
 
@@ -253,24 +253,24 @@ class TextReport(TextPage):
         for why, names in _kept_by_reason(view, repository):
             add("kept", f"{why}: ", names, self.kept_after)
         if rows:
-            yield Grid(tuple(rows), indent=2)
+            yield grid(tuple(rows), indent=2)
         yield from _untagged(view, repository)
 
     def _in_use(self, group: KeptGroup) -> Iterator[Block]:
         shown = group.tags[: self.rows]
-        yield Grid(tuple((words.name(tag.name), _users(tag)) for tag in shown), indent=4)
+        yield grid(tuple((words.name(tag.name), _users(tag)) for tag in shown), indent=4)
         hidden = len(group.tags) - len(shown)
         if hidden:
-            yield Line(((and_more(hidden), "dim"),), 4)
+            yield line(((and_more(hidden), "dim"),), 4)
 
-    def _names(self, items: Iterable[tuple[str, str]], total: int, limit: int) -> Names:
+    def _names(self, items: Iterable[tuple[str, str]], total: int, limit: int) -> Block:
         shown = tuple((words.name(name), remark) for (name, remark), _ in zip(items, range(limit), strict=False))
-        return Names(shown, total - len(shown), 4)
+        return names(shown, total - len(shown), 4)
 
     def _pullers(self, table: PullerTable) -> Iterator[Block]:
         yield heading(table.title, "bold")
         shown = table.rows[: self.repositories]
-        yield Grid(tuple(tuple(map(words.plain, row)) for row in shown), table.columns, indent=2)
+        yield grid(tuple(tuple(map(words.plain, row)) for row in shown), table.columns, indent=2)
         yield from self._hidden(len(table.rows) - len(shown), "row", 2)
 
     def _locked(self, view: View) -> Iterator[Block]:
@@ -280,7 +280,7 @@ class TextReport(TextPage):
         yield heading("Kept only by a lock", "bold")
         shown = view.locked[: self.rows]
         for repository, tag in shown:
-            yield Line(((words.plain(f"{repository}:{tag.name}"), ""), (f"  {words.plain(tag.detail)}", "dim")), 2)
+            yield line(((words.plain(f"{repository}:{tag.name}"), ""), (f"  {words.plain(tag.detail)}", "dim")), 2)
         yield from self._hidden(len(view.locked) - len(shown), "", 2)
 
     def _deviations(self, view: View) -> Iterator[Block]:
@@ -297,7 +297,7 @@ class TextReport(TextPage):
                 reasons.setdefault(outcome.detail, []).append(outcome)
             for detail, items in islice(reasons.items(), limit):
                 if detail:
-                    yield Line(((words.plain(detail, 1000), ""),), 2)
+                    yield line(((words.plain(detail, 1000), ""),), 2)
                 yield self._names(((str(item), "") for item in items), len(items), limit)
             hidden = sum(map(len, islice(reasons.values(), limit, None)))
             yield from self._hidden(hidden, "", 2)
@@ -305,21 +305,21 @@ class TextReport(TextPage):
     def _missing(self, view: View) -> Iterator[Block]:
         if view.missing:
             yield heading("In use, but not in the registry", "bold yellow")
-            yield Line(((MISSING_MEANS, ""),), 2)
+            yield line(((MISSING_MEANS, ""),), 2)
             yield from self._affected(view.missing, "bold")
 
     def _affected(self, items: Sequence[Affected], style: str) -> Iterator[Block]:
         shown = items[: self.names]
         for item in shown:
-            yield Line(((words.plain(item.what), style), (f" {words.plain(item.seen)}" if item.seen else "", "")), 2)
-            yield Line(((words.plain(item.who, 600), ""),), 4)
+            yield line(((words.plain(item.what), style), (f" {words.plain(item.seen)}" if item.seen else "", "")), 2)
+            yield line(((words.plain(item.who, 600), ""),), 4)
         yield from self._hidden(len(items) - len(shown), "", 2)
 
     def _others(self) -> Iterator[Block]:
         notes = self.result.proof.notes if self.result.proof is not None else ()
         if notes:
             yield heading("Changed by others during the run", "bold")
-            yield from (Line((("- ", ""), (words.plain(note, 600), "")), 2) for note in notes[: self.names])
+            yield from (line((("- ", ""), (words.plain(note, 600), "")), 2) for note in notes[: self.names])
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
@@ -329,7 +329,7 @@ class TextReport(TextPage):
         if styles:
             yield heading("Warnings", "bold yellow")
         shown = list(styles.items())[: self.names]
-        yield from (Line((("- ", ""), (words.plain(warning, 600), style)), 2) for warning, style in shown)
+        yield from (line((("- ", ""), (words.plain(warning, 600), style)), 2) for warning, style in shown)
         yield from self._hidden(len(styles) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:
@@ -344,7 +344,7 @@ class TextReport(TextPage):
     def _hidden(self, number: int, noun: str, indent: int) -> Iterator[Block]:
         if number > 0:
             more = f"{number:,} more {words.plural(number, noun)}" if noun else f"{number:,} more"
-            yield Line(((f"… and {more} in {words.plain(self.context.full_report)}", "dim"),), indent)
+            yield line(((f"… and {more} in {words.plain(self.context.full_report)}", "dim"),), indent)
 
 
 def render(result: Result, context: Context | None = None, *, details: bool = True) -> TextReport:
@@ -364,7 +364,7 @@ def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
 
 def _untagged(view: View, repository: RepositoryPlan) -> Iterator[Block]:
     if text := view.untagged(repository):
-        yield Line(((words.plain(text), ""),), 2)
+        yield line(((words.plain(text), ""),), 2)
 
 
 def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:

@@ -125,7 +125,7 @@ RULE = Form(
         ),
         "keep_last_by": Option(kinds.GROUPING, "As the option, for keep_last of this rule."),
         "pulled_within": Option(
-            kinds.DURATION, "What was pulled in this time is kept. It can only lengthen that of the top level."
+            kinds.DURATION, "Images pulled in this time are kept. It can only lengthen that of the top level."
         ),
         "keep": Option(kinds.RULE_KEEP, "If true, every tag that it governs is kept.", default="false"),
     },

@@ -322,7 +322,7 @@ def _use_regex(value: object) -> bool | None:
     """
     Are patterns regular expressions?
 
-    None if the value is invalid, which is a problem of its own.
+    None if the value is invalid, which is reported as a separate problem.
     """
     try:
         return value is not None and grammar.as_boolean(str(value))

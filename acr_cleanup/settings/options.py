@@ -37,7 +37,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 class FailOn(StrEnum):
     """
-    What makes a run exit with 1.
+    The causes for which a run exits with 1.
 
     Refusals, cancellations and wrong configurations always fail the run.
     """
@@ -107,7 +107,7 @@ class Settings:
         "If true, delete nothing while these subscriptions contain an AKS cluster that is not configured. If false, only warn."
     )
     services: frozenset[str] = option(kinds.SERVICES, "auto", Group.SAFETY, purpose=Purpose.CLUSTERS)(
-        "Which other services of Azure are read for images in use: auto reads every type that exists, off reads none, or "
+        "The other services of Azure that are read for images in use: auto reads every type that exists, off reads none, or "
         f"name them, separated by commas: {', '.join(ServiceGroup)}."
     )
     require_all_services: bool = option(kinds.BOOLEAN, "false", Group.SAFETY, purpose=Purpose.SEARCH)(
@@ -115,7 +115,7 @@ class Settings:
         "warn."
     )
     container_app_revisions: int = option(kinds.REVISIONS, "all", Group.KEEP, purpose=Purpose.CLUSTERS)(
-        "Which inactive revisions of each Container App count as used: all, the newest N, or active for none. One click "
+        "The inactive revisions of each Container App that count as used: all, the newest N, or active for none. One click "
         "activates an inactive revision."
     )
     app_service_snapshots: int = option(kinds.COUNT, "0", purpose=Purpose.CLUSTERS)(
@@ -175,14 +175,14 @@ class Settings:
         "rule that matches a tag governs it; these options are the last rule."
     )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
-        "How many of the newest tags of each repository are kept, whatever their age."
+        "How many of the newest tags of each repository are kept at any age."
     )
     keep_last_by: str = option(kinds.GROUPING, group=Group.KEEP, value="")(
         "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last is then applied separately to each "
         "distinct value of the group."
     )
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
-        "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
+        "What keep-last counts: images (all tags of one digest count once, signatures do not count) or single tags."
     )
     pulled_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP, purpose=Purpose.RIGHTS)(
         "Tags that were pulled in this time are kept, such as 90d. It needs the registry's logs in a Log Analytics workspace "
@@ -196,8 +196,8 @@ class Settings:
         "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
     )
     probation: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
-        "Delete only what was a candidate, unused and unchanged, in runs at least this long apart, such as 6d. What waits is "
-        "listed with its date. Needs ledger."
+        "Delete only what was a candidate, unused and unchanged, in runs at least this long apart, such as 6d. Those that "
+        "wait are listed with their dates. Needs ledger."
     )
     ledger: Path | None = option(kinds.PATH, group=Group.KEEP)(
         "The file in which each run, also a dry run, writes what it saw for the next one. The job must keep it: see "
@@ -242,7 +242,7 @@ class Settings:
         f"How many requests may run at the same time, at most {kinds.MAX_CONCURRENCY}."
     )
     fail_on: frozenset[FailOn] = option(kinds.set_of(FailOn, alone=(FailOn.NONE,)), FailOn.DELETE_ERRORS, Group.SAFETY)(
-        f"What makes the run fail, separated by commas: {', '.join(FailOn)}. A refused run always fails."
+        f"The causes that make the run fail, separated by commas: {', '.join(FailOn)}. A refused run always fails."
     )
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
@@ -267,7 +267,7 @@ class Settings:
 
     @property
     def policy(self) -> RetentionPolicy:
-        """What to keep. Each field of `RetentionPolicy` is an option of the same name."""
+        """The rules that keep. Each field of `RetentionPolicy` is an option of the same name."""
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
 
     @property

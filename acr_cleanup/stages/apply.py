@@ -17,12 +17,13 @@ from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome
 from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.records.journal import Journal
 from acr_cleanup.stages.apply_repository import RepositoryApply
 from acr_cleanup.stages.attempt import ApplyContext
 from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
-from acr_cleanup.stages.read_repository import never
+from acr_cleanup.stages.read_repository import never, off_loop
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 AHEAD = 2
@@ -93,12 +94,13 @@ async def apply(
         untagged_expire=untagged_expire,
     )
 
-    async def run_repository(name: str) -> RepositoryApply:
-        repository = RepositoryApply(context, plan.to_apply(name))
+    async def run_repository(tally: Tally) -> RepositoryApply:
+        planned = await off_loop(tally.tags, partial(plan.to_apply, tally.repository))
+        repository = RepositoryApply(context, planned)
         await repository.run()
         return repository
 
-    jobs = [partial(run_repository, tally.repository) for tally in plan.tallies if tally.steps]
+    jobs = [partial(run_repository, tally) for tally in plan.tallies if tally.steps]
     repositories = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
     outcomes = [outcome for repository in repositories for outcome in repository.outcomes]
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))

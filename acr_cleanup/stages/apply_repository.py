@@ -32,6 +32,13 @@ from acr_cleanup.stages.looks import Looks
 LOOK_EVERY = 500
 """Steps of one repository that may follow one look at it."""
 
+BEGIN_NEXT_LOOK = 32
+"""
+Unfinished steps of a batch at which the next look begins, so that no time passes without deletions.
+
+As many may be in flight. A smaller batch ends before the look would.
+"""
+
 LOOK_STAYS_FRESH = 20.0
 """
 Seconds after which a look is too old for a deletion to start. A throttled batch can take minutes.
@@ -70,6 +77,8 @@ class RepositoryApply:
     look_took: float = 0.0
     deleted: set[Digest] = field(default_factory=set)
     """The manifests that this run has deleted here."""
+    _unfinished: int = 0
+    """Steps of this batch that are not finished, if a look at the changes may follow it."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -82,15 +91,18 @@ class RepositoryApply:
             detail = f"its repository could not be read: {self.planned.error}"
             self._close(remaining, OutcomeKind.FAILED, detail)
             return
-        while remaining:
-            # First those for which no full look is necessary.
-            covered = list(filter(self.looks.covers, remaining))
-            waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
-            if covered:
-                late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
-            else:
-                late, rest = await self._batch(waiting[:LOOK_EVERY], waiting[LOOK_EVERY:])
-            remaining = (*late, *rest)
+        try:
+            while remaining:
+                # First those for which no full look is necessary.
+                covered = list(filter(self.looks.covers, remaining))
+                waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
+                if covered:
+                    late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
+                else:
+                    late, rest = await self._batch(waiting[:LOOK_EVERY], waiting[LOOK_EVERY:])
+                remaining = (*late, *rest)
+        finally:
+            await self.looks.discard_begun()
 
     async def _batch(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
         """
@@ -135,19 +147,24 @@ class RepositoryApply:
             if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
         }
         late: list[Step] = []
+        # Only a standing decision covers steps of `rest`.
+        self._unfinished = len(confirmed.steps) if any(map(self.looks.covers, rest)) else 0
         for wave in order:
             async with asyncio.TaskGroup() as group:
                 for step in wave:
                     group.create_task(self._step(step, late))
+        self.looks.settled()
         return late, rest
 
     async def _look(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Confirmed, Sequence[Step]]:
-        """Which of `steps` may be carried out now, and `rest` as the look shows it."""
+        """Return the `steps` that may be carried out now, and `rest` as the look shows it."""
         usage = await self.context.usage.get()
         loop = asyncio.get_running_loop()
-        began = loop.time()
         confirmed = Confirmed(tuple(steps), ())
-        if not (all(map(self.looks.covers, steps)) and await self.looks.still_stands(usage)):
+        began = await self.looks.still_stands(usage) if all(map(self.looks.covers, steps)) else None
+        if began is None:
+            await self.looks.discard_begun()
+            began = loop.time()
             confirmed, rest = await self.looks.look(
                 usage, steps, rest, deleted=self.deleted, not_deleted=self.not_deleted
             )
@@ -176,6 +193,9 @@ class RepositoryApply:
                     late.append(step)
                 else:
                     self._close((step,), kind, detail)
+        self._unfinished -= 1
+        if self._unfinished == BEGIN_NEXT_LOOK:
+            self.looks.begin_next()
 
     @property
     def _stopped(self) -> bool:

@@ -7,6 +7,7 @@ the changes, if these prove that the decision is still valid (`core/standing`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -20,7 +21,7 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import Confirmed, confirm, still_planned
-from acr_cleanup.core.standing import StandingDecision, independent
+from acr_cleanup.core.standing import RecentChanges, StandingDecision, independent
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError
@@ -39,6 +40,9 @@ MARGIN = timedelta(minutes=5)
 COUNTS = 2
 """How often a repository is counted: another client may push between the lists and the count."""
 
+BEGUN_STAYS_FRESH = 5.0
+"""Seconds. A look that was begun before is not used if the deletions in flight took longer to end."""
+
 FEW = 16
 """
 If a plan deletes so few manifests of a repository, their subjects are read before.
@@ -54,6 +58,16 @@ SUSPECTS_AT_ONCE = 8
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
+@dataclass(frozen=True)
+class _BegunLook:
+    """A look at the changes that was begun: when, and what time it was by the registry's clock."""
+
+    began: float
+    now: datetime | None
+    settled: asyncio.Event
+    changes: asyncio.Future[RecentChanges | None]
+
+
 @dataclass
 class Looks:
     """The looks at one repository."""
@@ -65,6 +79,7 @@ class Looks:
     _standing: StandingDecision | None = None
     _usage: UsageIndex | None = None
     """The index with which the standing decision was made."""
+    _begun: _BegunLook | None = None
     all_referrers: bool = False
     """Read the subjects of deleted manifests, even if they are many."""
 
@@ -82,29 +97,62 @@ class Looks:
         self._standing = None
         self.all_referrers |= all_referrers
 
-    async def still_stands(self, usage: UsageIndex) -> bool:
+    def begin_next(self) -> None:
+        """
+        Begin to read what has changed, while the last steps that it allowed are still being deleted.
+
+        Only the counts wait until they are `settled`, since deletions in flight change them.
+        """
+        if self._standing is not None and self._begun is None:
+            self._begun = self._begin(self._standing)
+
+    def settled(self) -> None:
+        """Note that no deletion is in flight."""
+        if self._begun is not None:
+            self._begun.settled.set()
+
+    async def discard_begun(self) -> None:
+        """Give up what `begin_next` began."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.changes.cancel()
+            await asyncio.gather(begun.changes, return_exceptions=True)
+
+    def _begin(self, standing: StandingDecision) -> _BegunLook:
+        registry, settled = self.context.registry, asyncio.Event()
+        now, began = registry.now(), asyncio.get_running_loop().time()
+        reading = registry.read_changes(self.repository, standing.since, standing.digests, settled)
+        return _BegunLook(began, now, settled, asyncio.ensure_future(reading))
+
+    async def still_stands(self, usage: UsageIndex) -> float | None:
         """
         Is the last decision still valid for the steps that it covers?
 
-        Otherwise, a full look must follow. Any doubt and any error is a no.
+        Returns when the look that shows it began. None: a full look must follow. Any doubt and any
+        error is a no.
         """
-        standing, registry = self._standing, self.context.registry
+        standing = self._standing
         if standing is None or usage is not self._usage:
             # New uses may keep anything.
-            return False
+            await self.discard_begun()
+            return None
+        if self._begun is not None and asyncio.get_running_loop().time() - self._begun.began > BEGUN_STAYS_FRESH:
+            await self.discard_begun()
         try:
             for _ in range(COUNTS):
-                now = registry.now()
-                changes = await registry.read_changes(self.repository, standing.since, standing.digests)
-                if now is None or changes is None or not standing.accepts(changes):
+                look = self._begun = self._begun or self._begin(standing)
+                look.settled.set()
+                changes = await look.changes
+                self._begun = None
+                if look.now is None or changes is None or not standing.accepts(changes):
                     break
                 if standing.agrees(changes):
-                    standing.since = now - MARGIN
-                    return True
+                    standing.since = look.now - MARGIN
+                    return look.began
         except AcrCleanupError:
             log.debug("asking what has changed in %s", self.repository, exc_info=True)
-        self._standing = None
-        return False
+        self._begun = self._standing = None
+        return None
 
     def covers(self, step: Step) -> bool:
         """May this step be carried out while the decision is valid?"""
@@ -144,7 +192,7 @@ class Looks:
         inventory = await self._without_gone(inventory, steps)
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
-        context.on_inventory(inventory, usage)
+        await off_loop(len(inventory.tags), partial(context.on_inventory, inventory, usage))
         return await off_loop(len(inventory.tags), partial(self._compared, decided, steps, rest, now))
 
     def _compared(

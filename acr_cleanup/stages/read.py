@@ -68,7 +68,7 @@ class UsageSources(Protocol):
 @dataclass(frozen=True, slots=True)
 class ServiceChoice:
     """
-    Which services of Azure are read, and how.
+    The services of Azure that are read, and how.
 
     groups: the selected groups; `auto` for all that exist, empty for none.
     required: a subscription that is not seen as a whole is a blocker.

@@ -1,4 +1,4 @@
-"""Reads one repository, as far as the decision about it needs, and decides it."""
+"""Reads the parts of one repository that its decision needs, and decides it."""
 
 from __future__ import annotations
 
@@ -55,8 +55,14 @@ async def read_repository(
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    marks = partial(prepare, all_referrers=all_referrers, retained=retained, orphans=orphans)
-    inventory = await off_loop(len(inventory.tags), partial(marks, inventory, usage, policy, now))
+
+    def prepared(listed: RepositoryInventory) -> RepositoryInventory:
+        marked = prepare(listed, usage, policy, now, all_referrers=all_referrers, retained=retained, orphans=orphans)
+        # `read_edges` needs them on the loop.
+        _ = marked.names, marked.unread
+        return marked
+
+    inventory = await off_loop(len(inventory.tags), partial(prepared, inventory))
     if not edges and await off_loop(len(inventory.tags), partial(nothing_to_delete, inventory, usage, policy, now)):
         return inventory
     inventory = await registry.read_edges(inventory)
@@ -71,7 +77,7 @@ async def off_loop(tags: int, work: Callable[[], T]) -> T:
     """
     Do this work, which must be pure, in a thread if the repository has so many tags.
 
-    It takes seconds then, and no answer and no signal would be handled meanwhile.
+    It then takes seconds, in which the event loop would handle no answer and no signal.
     """
     return await asyncio.to_thread(work) if tags > MANY_TAGS else work()
 

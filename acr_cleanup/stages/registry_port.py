@@ -5,6 +5,7 @@ memory.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Protocol
@@ -66,11 +67,16 @@ class Registry(Protocol):
         """
         ...
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         """
         Read the newest entries of a repository, and its counts.
 
-        known: manifests whose edges need not be read. Returns None if only complete lists tell.
+        Returns None if only complete lists tell.
+
+        known: manifests whose edges need not be read.
+        settled: the counts are read when it is set. Before, deletions in flight change them.
         """
         ...
 

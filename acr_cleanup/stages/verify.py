@@ -148,11 +148,11 @@ class _Verifier:
         self, suspects: Sequence[tuple[Broken, bool]], changed: Mapping[str, Mapping[str, bool]]
     ) -> list[tuple[Broken, bool]]:
         """
-        The suspects as new lists show them.
+        Return the suspects that are still broken in new lists.
 
-        A list takes time. If another client deletes a manifest meanwhile, its tag may still be listed and
-        looks broken. In the next list it is absent. What only the next list shows is not a suspect: by
-        then, this run has deleted nothing more.
+        A list takes time. If another client deletes a manifest during it, the tag may still be listed
+        and looks broken. In the next list it is absent. A tag that is broken only in the next list is
+        not a suspect: between the two lists, this run deletes nothing.
         """
         names = {(suspect.repository, suspect.name) for suspect, _ in suspects}
         repositories = sorted({suspect.repository for suspect, is_broken in suspects if is_broken})

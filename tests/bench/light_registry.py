@@ -32,7 +32,7 @@ ATTRIBUTES = '"changeableAttributes":{"deleteEnabled":true,"writeEnabled":true,"
 
 
 class Repository:
-    """Tags, each on a manifest of its own; entries are kept as JSON, and so are not encoded again."""
+    """Tags, each on another manifest. Entries are stored as JSON, so that no request encodes them."""
 
     def __init__(self, tags: int, old: int) -> None:
         now = datetime.now(UTC)

@@ -1,7 +1,7 @@
 """
 Benchmark of the pull log: a million rows in answers of the largest size, decoded and matched.
 
-As a module, it measures in a process of its own: `python -m tests.bench.pulls ours|sdk ROWS`.
+As a module, it measures in another process: `python -m tests.bench.pulls ours|sdk ROWS`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def delete_with_sdk(world: Served, repositories: Sequence[str], *, threads: int, at_most: int = 1_000_000) -> None:
-    """Delete old manifests in a process of its own, with `threads` deletions at once."""
+    """Delete old manifests in another process, with `threads` deletions at once."""
     cloud = world.config["cloud"]
     endpoints = (world.config["container_registry"]["url"], cloud["authority"], cloud["audience"])
     words = [sys.executable, "-m", "tests.bench.sdk_deletion", str(threads), str(at_most), *endpoints, *repositories]

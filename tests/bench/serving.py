@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 from unittest.mock import patch
 
@@ -33,8 +33,26 @@ from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 from acr_cleanup.emulator.services import SUBSCRIPTION
 
 CLUSTERS = 100
-SLOW, QUICK = 0.8, 0.15
+SLOW, QUICK = 0.8, 0.05
 """Seconds per answer of the slowest cluster, and of the others."""
+PODS_EACH = 500
+
+
+def one_cluster(world: World) -> None:
+    """The smallest useful run: 300 tags and one cluster."""
+    for number in range(300):
+        world.registry.push("shop/web", f"1.{number}", age=timedelta(days=100))
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", "1.0")], replicas=3))
+
+
+def busy_clusters(world: World) -> None:
+    """100 clusters of 500 pods."""
+    hundred_clusters(world)
+    for cluster in world.clusters.values():
+        for number in range(PODS_EACH // 10):
+            images = [world.registry.image("shop/web", "2.0"), f"docker.io/library/app-{number}:1"]
+            cluster.run(build.deployment("shop", f"app-{number}", images, replicas=10))
 
 
 def hundred_clusters(world: World) -> None:
@@ -173,7 +191,9 @@ def services(world: World) -> None:
 
 # Filled after the emulator has started: before that, the host of the registry is not known.
 WORLDS: Mapping[str, Callable[[World], None]] = {
+    "one-cluster": one_cluster,
     "hundred-clusters": hundred_clusters,
+    "busy-clusters": busy_clusters,
     # The limits of Basic and Standard, and of Premium, for one identity.
     "500-a-minute": lambda world: limited(world, 500, MINUTE),
     "2000-a-minute": lambda world: limited(world, 2_000, MINUTE),
@@ -226,6 +246,38 @@ def cpu_of_children() -> float:
     """CPU seconds of all child processes that have ended; a served world counts only then."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+@dataclass
+class Usage:
+    """The cost of one process: seconds, seconds of CPU, and peak bytes of memory."""
+
+    seconds: float
+    cpu: float
+    memory: int
+
+
+def usage_of(words: Sequence[str], environment: Mapping[str, str]) -> Usage:
+    """Run a program of Python to its end, and return its cost."""
+    # Compiled modules are kept: a user compiles them only once.
+    environment = {**os.environ, **environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    began = time.monotonic()
+    with Popen(
+        [sys.executable, *words], stdout=DEVNULL, stderr=DEVNULL, env=environment, cwd=Path(__file__).parents[2]
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, words
+    return Usage(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def usage_of_plan(world: Served, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> Usage:
+    """Run `acr-cleanup plan` in this world, and return its cost."""
+    file = folder / "acr-cleanup.json"
+    file.write_text(json.dumps({**world.config, **changes}), encoding="utf-8")
+    words = ["-m", "acr_cleanup", "plan", str(file), "--report-dir", str(folder / "report")]
+    return usage_of(words, {**world.environment, **(environment or {})})
 
 
 def run(verb: str, world: Served, folder: Path, **changes: Any) -> tuple[float, dict[str, Any]]:

@@ -43,8 +43,7 @@ def main() -> None:
 
 def _callback(handle: asyncio.Handle) -> str:
     """The callback, and where its task waits now or has ended."""
-    task = getattr(handle._callback, "__self__", None)
-    return repr(task or handle)
+    return repr(getattr(getattr(handle, "_callback", None), "__self__", handle))
 
 
 if __name__ == "__main__":

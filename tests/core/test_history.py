@@ -181,6 +181,13 @@ def test_latest_of_several_past_uses_is_named(digests: str) -> None:
     assert reasons(planned, "a")[0][1] == str(later)
 
 
+def test_only_recent_uses_count_of_each_kind() -> None:
+    uses = PastUses({"a": RECENT, "b": EXPIRED}, {d("x"): EXPIRED, d("y"): RECENT}, EXPIRED)
+
+    assert uses.within(timedelta(days=14), NOW) == PastUses({"a": RECENT}, {d("y"): RECENT}, None)
+    assert PastUses(of_any=RECENT).within(timedelta(days=14), NOW).of_any == RECENT
+
+
 def test_past_uses_without_the_option_keep_nothing() -> None:
     repository = inventory([tag("a", "x")], [image("x")])
     history = Records(past=PastUses({"a": RECENT}, {}, RECENT))

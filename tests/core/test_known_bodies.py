@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from msgspec.structs import replace
 
 from acr_cleanup.core.inventory import Manifest
@@ -10,7 +11,7 @@ from acr_cleanup.core.known_bodies import BodyMemory, KnownBody, prefix_of
 from acr_cleanup.core.references import Digest
 from tests.helpers.generated_inventories import OCI_CONFIG, OCI_IMAGE, d, image, index, referrer
 
-LISTED = replace(image("a"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
+LISTED = structs.replace(image("a"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
 
 
 def test_body_as_listed_is_remembered_as_the_beginning_of_its_digest() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.removal import Removal
@@ -16,6 +16,7 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Untag, ordered_steps, waves
 from tests.helpers.generated_inventories import (
     NOW,
+    OCI_CONFIG,
     OCI_IMAGE,
     UNTAGGED,
     d,
@@ -71,11 +72,24 @@ def test_independent_steps_share_a_wave_in_order() -> None:
     assert [step for wave in waves(reversed(planned.steps)) for step in wave][-1].digest == d("x")
 
 
+def test_possible_subject_waits_for_unread_referrers_and_their_signatures() -> None:
+    """The registry would delete the unread manifest, and what is attached to it, with its subject."""
+    unread = replace(image("u"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
+    repository = inventory(
+        [tag("1", "a"), tag("2", "u"), tag("3", "i")],
+        [image("a"), unread, referrer("r", "u"), referrer("s", "r"), index("i", ["u", "r"])],
+    )
+
+    groups = [{step.digest for step in wave} for wave in waves(plan(repository).steps)]
+
+    assert groups == [{d("s"), d("i")}, {d("r")}, {d("u")}, {d("a")}]
+
+
 def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() -> None:
     """Those without a time come last of them: it is unknown which of them refers to which."""
     made = {"a": 3, "b": 1, "c": 2, "d": None}
     unread = [
-        replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
+        structs.replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
         for name, days in made.items()
     ]
     repository = inventory([], [*unread, image("e")])
@@ -145,7 +159,7 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
     Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take 64 times. The limit lies far from both, for a busy machine.
+    A quadratic loop would take 64 times. The limit is far from both, because the machine may be busy.
     """
 
     def seconds(count: int) -> float:

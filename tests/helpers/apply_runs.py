@@ -28,6 +28,7 @@ STOPPED = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
 UNLOCKING = RetentionPolicy(include_locked=True)
 
 _BOUNDS: dict[str, ModuleType] = {
+    "BEGIN_NEXT_LOOK": apply_repository,
     "FEW": looks,
     "GRACE_AFTER_STOP": apply_repository,
     "LOOK_EVERY": apply_repository,

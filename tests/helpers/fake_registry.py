@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -69,11 +70,16 @@ class FakeRegistry:
     def now(self) -> datetime | None:
         return self.clock
 
-    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+    async def read_changes(
+        self, name: str, since: datetime, known: Container[Digest], settled: asyncio.Event
+    ) -> RecentChanges | None:
         assert name == self.inventory.name
         self.calls.append(f"list changes of {name}")
         await _run(self.before_read, f"changes {name}")
-        return recent_changes(self.inventory, since, known)
+        listed = recent_changes(self.inventory, since, known)
+        await settled.wait()
+        counted = recent_changes(self.inventory, since, known)
+        return replace(counted, tags=listed.tags, manifests=listed.manifests)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         await _run(self.before_read, f"edges {inventory.name}")

@@ -88,7 +88,7 @@ class GeneratedWorld:
     A whole world.
 
     `change`: what a test varies: `usage` (it adds the uses in `more`), `rule` (it adds the rule
-    `stricter`), or `order`.
+    `stricter`), `history` (the uses in `more` ended a day ago), or `order`.
     """
 
     repositories: tuple[tuple[GeneratedManifest, ...], ...]
@@ -239,7 +239,7 @@ def worlds(draw: st.DrawFn) -> GeneratedWorld:
         policy,
         draw(st.sampled_from(sorted(STRICTER))),
         options,
-        draw(st.sampled_from(["usage", "rule", "order"])),
+        draw(st.sampled_from(["usage", "rule", "history", "order"])),
         further,
     )
 

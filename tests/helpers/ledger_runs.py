@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from acr_cleanup.commands import run as run_command
+from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from tests.helpers.graph_world import APP, GraphWorld
 from tests.helpers.in_memory_world import connect_in_memory
@@ -56,6 +59,23 @@ class LedgerWorld(GraphWorld):
         return self.ledger.read_text(encoding="utf-8")
 
 
+@contextmanager
+def moment(world: World, now: datetime) -> Iterator[None]:
+    """Let a run in this block happen at this moment, for the world as well."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return now
+
+    clock, world.clock = world.clock, lambda: now
+    try:
+        with patch.object(run_command, "datetime", Clock):
+            yield
+    finally:
+        world.clock = clock
+
+
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LedgerWorld:
     connect_in_memory(monkeypatch)
@@ -70,4 +90,4 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LedgerWorld:
     return world
 
 
-__all__ = ["DAY", "START", "LedgerWorld", "shop"]
+__all__ = ["DAY", "START", "LedgerWorld", "moment", "shop"]

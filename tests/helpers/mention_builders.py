@@ -1,8 +1,8 @@
 """
-Builders of worlds in which objects name images in the ways that people really write them: what must stay, and what must go.
+Builders of worlds in which objects name images in the ways that people really write them.
 
-X is the registry of the tests. Each row has objects, the tags of repositories, and of these the tags that must stay. All
-others must go: a mention that keeps too much is a fault as well.
+X is the registry of the tests. Each row has objects, the tags of repositories, and the tags to keep. All other tags
+must be deleted: a mention that keeps too much is a fault as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 X = "contoso.azurecr.io"
 ALL = "*"
-"""In place of tags: the whole repository stays."""
+"""In place of tags: the whole repository is kept."""
 SIGNATURE = f"sha256-{'d' * 64}.sig"
 
 
@@ -26,7 +26,7 @@ SIGNATURE = f"sha256-{'d' * 64}.sig"
 class MentionWorld:
     """
     objects: with `apiVersion` and `kind`.
-    tags: repository -> tags of the registry. stays: those of them that must stay.
+    tags: repository -> tags of the registry. stays: repository -> tags to keep.
     """
 
     title: str
@@ -105,7 +105,7 @@ HIDDEN_NAMES: Mapping[str, str] = {
     "entities of HTML": "shop&#47;web&colon;canary",
     "escaped letters": "sho\\u0070\\u002f\\u0077eb:canary",
     "escaped bytes": "shop\\x2f\\x77eb:canary",
-    "beside letters outside ASCII": "\u00e9web:canary\U0001f4a5",
+    "between other letters than ASCII": "\u00e9web:canary\U0001f4a5",
     "called a certificate": f"-----BEGIN CERTIFICATE-----\n{b64('image: shop/web:canary' * 3)}\n-----END CERTIFICATE-----",
     "in a longer text": f"data:text/plain;base64,{b64('image: shop/web:canary' * 2)} x",
 }

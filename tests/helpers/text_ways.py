@@ -120,12 +120,12 @@ TOGETHER: Mapping[str, Way] = {
     "a variable": _container(env=lambda written: _variables(WORKER_IMAGE=written.image)),
     "an argument": _container(args=lambda written: ["--verbose", f"--worker-image={written.image}"]),
     "a command": _container(command=lambda written: ["sh", "-c", f"kubectl run x --image={written.image}"]),
-    "name and tag with a blank": _config(lambda written: f"{written.path} {written.tag}\n"),
-    "name and tag with a comma": _config(lambda written: f"{written.path},{written.tag},linux\n"),
 }
 """The tag stands right behind the name."""
 
 SPLIT: Mapping[str, Way] = {
+    "name and tag with a blank": _config(lambda written: f"{written.path} {written.tag}\n"),
+    "name and tag with a comma": _config(lambda written: f"{written.path},{written.tag},linux\n"),
     "fields": _custom(lambda written: {"image": {"repository": written.path, "tag": written.tag}}),
     "three fields": _custom(
         lambda written: {"registry": written.host, "repository": written.repository, "tag": written.tag}

@@ -2,10 +2,14 @@
 `make mutation`: changes the code in thousands of small ways, and lists the changes that no test
 notices.
 
-mutmut does this, in copies below `mutants/`. Added here: it changes properties too, a change meets
-the quickest tests of its own folder first, tests are collected once (`runner`), a change that has a
-result is not tried again, and a table of results by module is printed. The exit code is 1 if a
-module misses the goal. docs/mutation.md has the results.
+mutmut does this, in copies below `mutants/`. This module adds:
+
+- Properties are changed, too.
+- The quickest tests of the changed folder run first. pytest collects the tests once (`runner`).
+- A change that has a result is not tried again.
+- A table of the results by module is printed. The exit code is 1 if a module misses the goal.
+
+docs/mutation.md has the results.
 """
 
 from __future__ import annotations
@@ -86,7 +90,7 @@ def quick_tests(function: str, tests: set[str], durations: dict[str, float], lim
         path = test.partition("::")[0]
         return not path.endswith(f"/test_{module}.py"), not path.startswith(f"tests/{folder}"), durations[test], test
 
-    chosen = []
+    chosen: list[str] = []
     for test in sorted(tests, key=order):
         if (limit := limit - durations[test]) < 0 and chosen:
             break
@@ -115,7 +119,7 @@ def choose(patterns: list[str], sample: int, seconds: float, *, again: bool) -> 
         by_module: dict[int, list[Any]] = {}
         for data, name, code in sorted(changes, key=lambda change: hashlib.sha256(change[1].encode()).digest()):
             by_module.setdefault(id(data), []).append((data, name, code))
-        chosen = []
+        chosen: list[Any] = []
         for of_module in by_module.values():
             for turn, (data, name, code) in enumerate(of_module[: sample or None]):
                 turns[name] = turn
@@ -131,6 +135,17 @@ def choose(patterns: list[str], sample: int, seconds: float, *, again: bool) -> 
     mutmut.tests_for_mutant_names = lambda names: chosen_tests
     # One change of each module in turn: what an interrupted run has tried is a fair sample.
     mutmut.estimated_worst_case_time = turns.__getitem__
+
+
+def drop_stale_copies() -> None:
+    """Remove the copies of a run that was stopped while it wrote them, of deleted modules, and of the tests."""
+    shutil.rmtree("mutants/tests", ignore_errors=True)
+    for copy in Path("mutants/acr_cleanup").rglob("*.py"):
+        source = copy.relative_to("mutants")
+        if not source.exists() or copy.stat().st_size < source.stat().st_size:
+            copy.unlink()
+            if not source.exists():
+                Path(f"{copy}.meta").unlink(missing_ok=True)
 
 
 def verdicts() -> dict[str, dict[str, str]]:
@@ -187,7 +202,7 @@ def main(arguments: list[str]) -> int:
         # The tests run as copies, too: no module of the original tests may be imported already.
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
-        shutil.rmtree("mutants/tests", ignore_errors=True)
+        drop_stale_copies()
         change_properties_too()
         runner.use()
         sample, seconds = int(os.environ.get("SAMPLE") or 0), float(os.environ.get("SECONDS") or SECONDS)

@@ -129,6 +129,21 @@ async def test_journal_refuses_writes_after_a_full_disk(tmp_path: Path) -> None:
     assert not contents.deletions
 
 
+def test_line_is_written_whole_by_a_file_that_takes_few_bytes_at_once() -> None:
+    """A file may also take none for now, which its `write` tells by None."""
+    written = bytearray()
+    taken = iter([None, 2, None, 100])
+
+    class SlowFile:
+        def write(self, data: memoryview) -> int | None:
+            number = next(taken)
+            written.extend(data[: number or 0])
+            return number
+
+    journal_module._write(SlowFile(), b"one line\n")  # type: ignore[arg-type]
+    assert written == b"one line\n"
+
+
 async def test_concurrent_intents_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os_fsync, synced = os.fsync, list[int]()
 

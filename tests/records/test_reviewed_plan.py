@@ -137,6 +137,13 @@ def test_other_text_is_refused(text: str, tmp_path: Path) -> None:
     assert_invalid(path)
 
 
+def test_plan_of_another_version_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text('{"schema_version": 9, "steps": []}', "utf-8")
+
+    assert_invalid(path, "The plan has format version 9, but acr-cleanup")
+
+
 def test_report_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("".join(report_json.render(samples.planned())), "utf-8")

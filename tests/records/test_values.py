@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from acr_cleanup.core.inventory import Lock
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.pulls import PullLog
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.names import NamedRepository, RegistryNames
-from acr_cleanup.records.parts import CountedPulls, RecordedPullLog
+from acr_cleanup.records.parts import CountedPulls, RecordedKeepEntry, RecordedPolicy, RecordedPullLog
 from acr_cleanup.records.plan import PlannedLock
 from acr_cleanup.records.report import RecordedUse, TagDecision, TagReason, read_report
 from tests.helpers.generated_inventories import NOW, d, use
@@ -42,6 +46,24 @@ def test_recorded_pull_log_has_its_times_and_counts() -> None:
     recorded = RecordedPullLog.of(log)
     assert recorded == RecordedPullLog(NOW, NOW - timedelta(1), [CountedPulls("a", 2)], [CountedPulls("b", 3)])
     assert RecordedPullLog.of(PullLog()) is None
+
+
+def test_recorded_policy_has_its_rules_and_keep_list() -> None:
+    keep = KeepEntry("shop/web:1", "shop/web", "1", reason="audit", until=date(2026, 12, 31))
+    policy = RetentionPolicy(used_within=timedelta(days=14), keep=(keep,))
+    rule = replace(policy.top, name="dev", tags=("dev-*",), keep_last=2, keep=True)
+    recorded = RecordedPolicy.of(replace(policy, rules=(rule,)))
+    assert recorded.keep == [RecordedKeepEntry("shop/web:1", "audit", "", "2026-12-31")]
+    (of_rule,) = recorded.rules
+    assert (of_rule.name, of_rule.tags, of_rule.older_than, of_rule.keep_last, of_rule.keep) == (
+        "dev",
+        ["dev-*"],
+        "30d",
+        2,
+        True,
+    )
+    assert (of_rule.pulled_within, recorded.used_within, recorded.probation) == (UNSET, "14d", UNSET)
+    assert (recorded.scope, recorded.include_locked, recorded.shard) == ("running", False, "1/1")
 
 
 def test_recorded_decision_is_a_decision_on_a_tag_of_its_repository() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,13 @@ def since(minutes: int = 5) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=minutes)
 
 
+def settled() -> asyncio.Event:
+    """No deletion is in flight, so the counts may be read."""
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 def world_of(old: int) -> World:
     world = World()
     for number in range(old):
@@ -36,7 +44,7 @@ async def test_changes_are_read_with_three_requests() -> None:
         before = connected.sent()
         pushed = world.registry.push(NAME, "new")
         world.registry.tag(NAME, "1.0", pushed)
-        changes = await connected.registry.read_changes(NAME, since(), known)
+        changes = await connected.registry.read_changes(NAME, since(), known, settled())
         assert changes is not None
         assert {tag.name: tag.digest for tag in changes.tags} == {"new": pushed, "1.0": pushed}
         assert [manifest.digest for manifest in changes.manifests] == [pushed]
@@ -49,10 +57,26 @@ async def test_further_pages_are_read_while_their_entries_are_new() -> None:
     for number in range(1_200):
         world.registry.push(NAME, f"new-{number}")
     async with emulated_registry(world) as connected:
-        changes = await connected.registry.read_changes(NAME, since(), {Digest(d) for d in digests(world)})
+        changes = await connected.registry.read_changes(NAME, since(), {Digest(d) for d in digests(world)}, settled())
         assert changes is not None
         assert len(changes.tags) == len(changes.manifests) == 1_200
         assert connected.sent(path="/_tags$") == 2
+
+
+async def test_counts_are_read_only_when_settled() -> None:
+    """The lists are read before: the next look begins while deletions are in flight."""
+    world = world_of(3)
+    async with emulated_registry(world) as connected:
+        event = asyncio.Event()
+        reading = asyncio.ensure_future(connected.registry.read_changes(NAME, since(), (), event))
+        while connected.sent(path="/_(tags|manifests)$") < 2:  # noqa: ASYNC110  (requests raise no event)
+            await asyncio.sleep(0.01)
+        world.registry.push(NAME, "later")
+        assert connected.sent(path=f"{NAME}$") == 0
+        event.set()
+        changes = await reading
+        assert changes is not None
+        assert (changes.tags, changes.tag_count) == ((), 4)
 
 
 def digests(world: World) -> set[str]:
@@ -67,7 +91,7 @@ async def test_edges_of_new_manifests_are_read() -> None:
     signature = world.registry.push_referrer(NAME, child)
     converted = world.registry.push(NAME, "converted", media_type=OCI_MANIFEST)
     async with emulated_registry(world) as connected:
-        changes = await connected.registry.read_changes(NAME, since(), {Digest(digest) for digest in old})
+        changes = await connected.registry.read_changes(NAME, since(), {Digest(digest) for digest in old}, settled())
         assert changes is not None
         manifests = {manifest.digest: manifest for manifest in changes.manifests}
         assert manifests[Digest(index)].children == (child,)
@@ -80,7 +104,7 @@ async def test_locked_repository_is_told() -> None:
     world = world_of(3)
     world.registry.lock(NAME)
     async with emulated_registry(world) as connected:
-        changes = await connected.registry.read_changes(NAME, since(), ())
+        changes = await connected.registry.read_changes(NAME, since(), (), settled())
         assert changes is not None
         assert changes.locked
 
@@ -95,7 +119,7 @@ async def test_new_manifest_that_is_not_shown_completely_is_no_answer(what: str)
     else:
         world.faults.append(Fault(service="acr", path="^/v2/.*/manifests/", status=500))
     async with emulated_registry(world) as connected:
-        assert await connected.registry.read_changes(NAME, since(), known) is None
+        assert await connected.registry.read_changes(NAME, since(), known, settled()) is None
 
 
 def listed(*entries: tuple[str, str | None]) -> Callable[[ReceivedRequest, Any], HttpAnswer]:
@@ -125,13 +149,13 @@ def listed(*entries: tuple[str, str | None]) -> Callable[[ReceivedRequest, Any],
 async def test_list_that_is_not_in_the_order_of_its_times_is_no_answer(entries: list[tuple[str, str | None]]) -> None:
     """The registry does not know this order: the newest entries may be on any page."""
     async with scripted_registry(listed(*entries)) as (registry, _):
-        assert await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), ()) is None
+        assert await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), (), settled()) is None
 
 
 async def test_entries_before_the_time_are_left_out() -> None:
     entries = [("new", "2026-01-01T00:00:00Z"), ("old", "2020-01-01T00:00:00Z")]
     async with scripted_registry(listed(*entries)) as (registry, transport):
-        changes = await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), ())
+        changes = await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), (), settled())
         assert changes is not None
         assert [tag.name for tag in changes.tags] == ["new"]
         assert all("orderby=timedesc" in request.url for request in transport.received if "?n=" in request.url)

@@ -38,7 +38,6 @@ CONTEXT = Context(
 OURS = {"h2", "h3", "blockquote", "p", "strong", "code", "pre", "em", "ul", "ol", "li", "br", "details", "summary"}
 OURS |= {"table", "thead", "tbody", "tr", "th", "td"}
 
-
 EMPTY = f"{hostile.TEXTS.index(''):02}"
 """The hostile world with an empty text: its rows have no name to compare."""
 
@@ -133,7 +132,7 @@ def test_row_of_an_undeleted_tag_shows_the_reason() -> None:
 
     assert re.search(r"\| `1\.0\.2` \|.*\| ❌&nbsp;failed \| 403 Forbidden: DELETE needs the role AcrDelete", text)
     assert re.search(r"\| `1\.0\.0` \|.*\| not&nbsp;deleted \| moved since the plan: was pushed again \|", text)
-    assert "| `shop/web` ❌&nbsp;2&nbsp;failed | 94 | 81 | 2 | 11 | 4 | 9.3&nbsp;GiB | ██████████ |" in text
+    assert "| `shop/web` ❌&nbsp;2&nbsp;failed | 94 | 81 | 2 | 11 | 4 | 9.3&nbsp;GiB | ██████ |" in text
     assert "⚠️&nbsp;not&nbsp;read | ? |" in text
 
 
@@ -171,11 +170,10 @@ def test_highlights_show_tags_nearest_the_limit_and_the_largest() -> None:
 
 def test_new_tags_since_the_last_run_are_counted_and_named() -> None:
     made = samples.company_plan()
-    one, *others = made.repositories
     news = {
         decision.tag.name for plan in made.repositories for decision in plan.deletions if decision.tag.name == "1.2.3"
     }
-    plans = tuple(replace(plan, new=frozenset(news)) for plan in (one, *others))
+    plans = tuple(replace(plan, new=frozenset(news)) for plan in made.repositories)
     usage = replace(made.usage, history=LastRun(samples.NOW - timedelta(days=7)))
     text = render(samples.result(replace(made, repositories=plans, usage=usage)), CONTEXT)
 

@@ -110,7 +110,7 @@ def test_failures_show_their_reason() -> None:
 
     assert "Failed: 2 tags" in text
     assert (
-        "  403 Forbidden: DELETE needs the role AcrDelete on the registry.\n    shop/web:1.0.0, shop/web:1.0.2" in text
+        "  403 Forbidden: DELETE needs the role AcrDelete on the registry.\n    shop/web:1.0.0  shop/web:1.0.2" in text
     )
     assert "shop/search\n    Listing its tags: 503" in text
 

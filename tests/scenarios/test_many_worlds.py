@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ from acr_cleanup.settings.load import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, BuiltWorld, GeneratedWorld, worlds
 from tests.helpers.graph_world import assert_accounted
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
+from tests.helpers.ledger_runs import moment
 from tests.helpers.oracle import Deletions, Policy, Uses, broken_references, exceeds_limit, expected_deletions, in_scope
 from tests.helpers.oracle_repository import Repository
-from tests.helpers.shop import deleted_tags
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult, Tool
+from tests.helpers.world_plans import Plan, deleted, planned, wanted
 
 pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
@@ -106,8 +107,8 @@ class Trial:
     def config(self, policy: Policy) -> dict[str, Any]:
         return self.built.config(policy, self.base)
 
-    async def plan(self, policy: Policy) -> Plan:
-        ran = await self.tool.plan(self.config(policy))
+    async def plan(self, policy: Policy, config: dict[str, Any] | None = None) -> Plan:
+        ran = await self.tool.plan(config or self.config(policy))
         assert ran.code == 0, ran.out + ran.err
         document = json.loads((self.tool.folder / "report" / "plan.json").read_text(encoding="utf-8"))
         plan = Plan(ran, document["steps"])
@@ -154,12 +155,41 @@ class Trial:
                 self.assert_agreement(later, before, stricter)
                 assert planned(later) <= planned(plan), "one more rule deletes more"
                 self.counts["one more rule kept more"] += planned(later) < planned(plan)
+            case "history":
+                later = await self.plan_after_past_uses(policy, before)
+                assert planned(later) <= planned(plan), "past uses delete more"
+                self.counts["past uses kept more"] += planned(later) < planned(plan)
             case _:
                 with self.restored():
                     self.shuffle()
                     later = await self.plan(policy)
                 assert later.steps == plan.steps, "the order of input matters"
                 self.counts["shuffled"] += bool(plan.steps)
+
+    async def plan_after_past_uses(self, policy: Policy, before: dict[str, Repository]) -> Plan:
+        """
+        Run while the uses in `more` exist, and plan after they ended.
+
+        They keep what a use keeps, but bring no repository into scope. The first run lets the ledger
+        reach back far enough.
+        """
+        ledger = self.tool.folder / "ledger.json"
+        ledger.unlink(missing_ok=True)
+        config = {**self.config(policy), "ledger": str(ledger)}
+        with self.restored():
+            scopes = deepcopy((self.built.uses.referenced, self.built.uses.running))
+            with moment(self.built.world, self.built.now - timedelta(days=15)):
+                await self.tool.plan(config)
+            with self.restored(), moment(self.built.world, self.built.now - timedelta(days=1)):
+                for use in self.generated.more:
+                    self.built.use(replace(use, cluster=0))
+                uses = self.built.uses
+                await self.tool.plan(config)
+            self.built.uses = uses
+            uses.referenced, uses.running = scopes
+            later = await self.plan(policy, {**config, "used_within": "14d"})
+            self.assert_agreement(later, before, policy)
+        return later
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -243,34 +273,6 @@ class Trial:
             counts["repositories with unknown references"] += repository.may_hide_references
             for reason, count in expected[name].kept.items():
                 counts[f"kept: {reason}"] += count
-
-
-class Plan:
-    """A dry run and the steps of its plan.json."""
-
-    def __init__(self, ran: RunResult, steps: list[dict[str, Any]]) -> None:
-        self.ran, self.steps = ran, steps
-
-
-def planned(plan: Plan) -> set[str]:
-    """The tags and manifests that the plan deletes, such as `a:t1` and `a@sha256:...`."""
-    tags = {f"{step['repository']}:{tag['name']}" for step in plan.steps for tag in step["tags"]}
-    return tags | {f"{step['repository']}@{step['digest']}" for step in plan.steps if step["verb"] == "delete manifest"}
-
-
-def wanted(expected: dict[str, Deletions]) -> set[str]:
-    """What the oracle expects to be deleted, written as in `planned`."""
-    tags = {f"{name}:{tag}" for name, deletions in expected.items() for tag in deletions.tags}
-    return tags | {f"{name}@{digest}" for name, deletions in expected.items() for digest in deletions.manifests}
-
-
-def deleted(before: dict[str, Repository], after: dict[str, Repository]) -> set[str]:
-    """The tags and manifests that no longer exist, written as in `planned`."""
-    return deleted_tags(before, after) | {
-        f"{name}@{digest}"
-        for name, repository in before.items()
-        for digest in repository.manifests.keys() - after[name].manifests.keys()
-    }
 
 
 def with_stricter_rule(policy: Policy, option: str) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -90,7 +91,15 @@ async def test_hostile_text_of_the_keep_list_is_harmless(tmp_path: Path, monkeyp
         assert_harmless(stage, ran.out, ran.err)
 
 
-@pytest.mark.parametrize("text", [text for text in TEXTS if text and not re.search("[\ud800-\udfff]", text)], ids=repr)
+# YAML limits a key to 1,024 characters, and JSON writes characters beyond U+FFFF as two. Names of Azure are short ASCII.
+SPEAKABLE = [
+    text
+    for text in TEXTS
+    if text and len(json.dumps(text)) < 1000 and not re.search("[\ud800-\udfff]|[^\0-\uffff]", text)
+]
+
+
+@pytest.mark.parametrize("text", SPEAKABLE, ids=map(str, range(len(SPEAKABLE))))
 def test_hostile_names_stay_values_in_files_of_init(text: str) -> None:
     """Azure's names are narrower than this. A file of init is read, and then run, by a person."""
     resource_id = f"/subscriptions/{text.replace('/', '')}/resourceGroups/{text.replace('/', '')}/providers/x/y/z"

@@ -47,17 +47,22 @@ def plain_shop() -> Shop:
 
 
 @pytest.mark.timeout(1800)
-def test_changes_between_looks_are_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("steps", "unfinished"), [(1, 32), (2, 1)], ids=["one by one", "overlapping"])
+def test_changes_between_looks_are_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, unfinished: int
+) -> None:
+    """Also if a look begins before the steps that the last one allowed are finished."""
     connect_in_memory(monkeypatch)
     monkeypatch.setattr(looks, "LARGE", 0)
-    monkeypatch.setattr(apply_repository, "LOOK_EVERY", 1)
+    monkeypatch.setattr(apply_repository, "LOOK_EVERY", steps)
+    monkeypatch.setattr(apply_repository, "BEGIN_NEXT_LOOK", unfinished)
     answers: Counter[bool] = Counter()
     ask = looks.Looks.still_stands
 
-    async def counted(self: looks.Looks, usage: UsageIndex) -> bool:
-        stands = await ask(self, usage)
-        answers[stands] += 1
-        return stands
+    async def counted(self: looks.Looks, usage: UsageIndex) -> float | None:
+        began = await ask(self, usage)
+        answers[began is not None] += 1
+        return began
 
     monkeypatch.setattr(looks.Looks, "still_stands", counted)
 

@@ -1,4 +1,4 @@
-"""What the report says about services that cannot be read: the call, the evidence, the remedy."""
+"""The messages about services that cannot be read: the call, the evidence, the remedy."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -225,7 +226,9 @@ async def test_lost_manifest_makes_the_next_look_read_all_subjects(monkeypatch: 
             self, inventory: RepositoryInventory, questions: SubjectQuestions
         ) -> RepositoryInventory:
             requested.append(questions.bodies)
-            return inventory.with_edges(replace(inventory.manifests[body], known=True) for body in questions.bodies)
+            return inventory.with_edges(
+                structs.replace(inventory.manifests[body], known=True) for body in questions.bodies
+            )
 
     unread = [Manifest(d(name), OCI_IMAGE, OCI_CONFIG) for name in ("a", "b", "c")]
     registry = Asked(inventory([tag(name, name) for name in ("a", "b", "c")], unread))

@@ -204,3 +204,58 @@ def test_look_that_takes_longer_than_it_stays_fresh_allows_some_deletions() -> N
     registry.before_read = be_slow
     applied = run_in_virtual_time(lambda: apply_plan(planned(registry.inventory), registry, time_limit=500))
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+
+
+# -- a look that begins before the batch ends ----------------------------------------------------
+
+
+def overlapping(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
+    """A registry in which the second deletion of a batch waits for the next look."""
+    set_bound(monkeypatch, "LOOK_EVERY", 2)
+    set_bound(monkeypatch, "BEGIN_NEXT_LOOK", 1)
+    registry = large(4)
+
+    async def wait(call: str) -> None:
+        while call == f"delete {d(2)}" and CHANGES not in registry.calls:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    registry.before_change = wait
+    return registry
+
+
+async def test_next_look_begins_while_deletions_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = overlapping(monkeypatch)
+    applied = await apply_plan(planned(registry.inventory), registry, concurrency=2)
+    assert looked(registry) == ["list", "delete", "delete", "changes", "delete", "delete"]
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+
+
+async def test_deletion_by_another_client_is_noticed_by_a_begun_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counts are read after the deletions in flight, and must agree exactly."""
+    registry = overlapping(monkeypatch)
+    wait = registry.before_change
+
+    async def lose(call: str) -> None:
+        assert wait is not None
+        await wait(call)
+        if call == f"delete {d(2)}":
+            registry.lose(d(4))
+
+    registry.before_change = lose
+    applied = await apply_plan(planned(registry.inventory), registry, concurrency=2)
+    assert looked(registry) == ["list", "delete", "delete", "changes", "changes", "list", "delete"]
+    assert tag_kinds(applied)["4"] is OutcomeKind.GONE
+
+
+async def test_begun_look_that_became_old_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "BEGUN_STAYS_FRESH", -1.0)
+    registry = overlapping(monkeypatch)
+    await apply_plan(planned(registry.inventory), registry, concurrency=2)
+    assert looked(registry) == ["list", "delete", "delete", "changes", "changes", "delete", "delete"]
+
+
+async def test_begun_look_is_given_up_after_a_refused_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = overlapping(monkeypatch)
+    registry.locked_calls = {f"delete {d(2)}"}
+    await apply_plan(planned(registry.inventory), registry, concurrency=2)
+    assert looked(registry)[:5] == ["list", "delete", "delete", "changes", "list"]

@@ -20,9 +20,11 @@ import msgspec
 from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import Node
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.unpack import Budget, unpacked
+from acr_cleanup.clusters.images.workload_texts import is_of_replica
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
@@ -217,7 +219,7 @@ class ObjectReader:
         before = len(self.findings.mentions)
         self.findings.add(findings)
         if replicas is not None:
-            places = (*findings.mentions, *findings.digests.values())
+            places: list[ObjectMentions | DigestPlace] = [*findings.mentions, *findings.digests.values()]
             replicas.workload = next((place.workload for place in places), None)
             replicas.mentions = range(before, len(self.findings.mentions))
 
@@ -235,18 +237,9 @@ class ObjectReader:
         owner = next((owner for owner in metadata.ownerReferences or () if owner.controller and owner.kind), None)
         if owner is None:
             return None, False
-        labels = metadata.labels or {}
-        # Values that are digests, such as the id of a container by Calico: each pod has its own.
-        digests: dict[str, str] = {}
-        for name, value in (metadata.annotations or {}).items():
-            if _LONE_DIGEST(value):
-                digests[value] = name
-            elif value not in self._quiet:
-                if self._finder.names_something(value.encode(errors="replace")):
-                    return None, False
-                if len(self._quiet) >= _MOST_SEEN:
-                    self._quiet.clear()
-                self._quiet.add(value)
+        labels, digests = metadata.labels or {}, self._digests_in(metadata.annotations or {})
+        if digests is None:
+            return None, False
         key = (
             metadata.namespace,
             owner,
@@ -263,6 +256,26 @@ class ObjectReader:
             self._seen.clear()
         self._seen[key] = replicas = _Replicas(digests)
         return replicas, False
+
+    def _digests_in(self, annotations: Mapping[str, str]) -> dict[str, str] | None:
+        """
+        The values that may be digests, such as the checksum of a file: each pod may have its own.
+
+        None if another value may name something.
+        """
+        digests: dict[str, str] = {}
+        for name, value in annotations.items():
+            if is_of_replica(name, value):
+                continue
+            if _LONE_DIGEST(value):
+                digests[value] = name
+            elif value not in self._quiet:
+                if self._finder.names_something(value.encode(errors="replace")):
+                    return None
+                if len(self._quiet) >= _MOST_SEEN:
+                    self._quiet.clear()
+                self._quiet.add(value)
+        return digests
 
     def _add_digests(self, replicas: _Replicas, digests: Mapping[str, str]) -> bool:
         """

@@ -1,5 +1,5 @@
 """
-One object -> the names of the registry in it, and the words that may be tags of them. Pure.
+Find the names of the registry in one object, and the words that may be their tags. Pure.
 
 The names of the registry are the dictionary. A variable, a webhook or a program may put the host in front: the name is
 found anyway. A name is the path of a repository, or any of its ends at a slash, as a whole word. The rules, strongest first:
@@ -12,8 +12,8 @@ found anyway. A name is the path of a repository, or any of its ends at a slash,
 6. *open*: a template where the tag belongs, or a range of versions: every tag. And our host with a name, but nothing by 1
    to 5: `latest`, or every tag.
 
-The tags of the registry are not known here. What is held of an object is compact: its names, the values near them and its
-words; `mention_index` looks the tags up in them.
+The tags of the registry are not known here. The findings are compact: names, the values near them, and words.
+`mention_index` looks the tags up in them.
 """
 
 from __future__ import annotations
@@ -352,7 +352,7 @@ class _Reader:
                 return False
             named = self._repository_in(value)
             if not named:
-                return near.is_image_key(key)
+                return near.is_image_key(key) is not None
             return not _is_end(named, finding.written) and not _is_end(finding.written, named)
 
         return names_other

@@ -16,9 +16,9 @@ from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
 from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
-_IMAGE_KEY = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
+is_image_key = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
 _WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
-_TAG_KEY = re.compile(
+is_tag_key = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
 ).search
@@ -27,7 +27,8 @@ _OWN_TAG_KEY = re.compile(
     r"(?:tags?|digest|sha256)$|^(?:image|target|chart|app)?[-_.]?(?:version|revision)$", re.IGNORECASE
 ).search
 _IMAGE_TAG_KEY = re.compile(r"image[-_.]?(?:tag|version|digest)$", re.IGNORECASE).search
-_IMAGE_PLACE = re.compile(r"(?:image|repo)[a-z]*(?:\.name|\[\d+\])?$", re.IGNORECASE).search
+# A field that names an image, rather than anything of that name.
+is_image_place = re.compile(r"(?:image|repo)[a-z]*(?:\.name|\[\d+\])?$", re.IGNORECASE).search
 _FOLDER_KEY = re.compile(r"path|prefix|folder|project|org|repo|namespace|team", re.IGNORECASE).search
 _RANGE_KEY = re.compile(r"semver|version|revision|tag|chart|range|constraint", re.IGNORECASE).search
 CHART_KEYS = frozenset({"chart", "chartName"})
@@ -82,10 +83,6 @@ def digest_of(value: str) -> str:
     return f"sha256:{match[1]}" if match else ""
 
 
-def is_tag_key(key: str) -> bool:
-    return _TAG_KEY(key) is not None
-
-
 def says_tag(key: str) -> bool:
     """
     >>> says_tag("imageTag"), says_tag("version"), says_tag("tagName"), says_tag("kubernetesVersion")
@@ -111,17 +108,8 @@ def may_be_tag(value: Value) -> bool:
     return _QUANTITY_KEY(value.key) is None or _QUANTITY(value.value) is None
 
 
-def is_image_key(key: str) -> bool:
-    return _IMAGE_KEY(key) is not None
-
-
 def is_folder_key(key: object) -> bool:
     return isinstance(key, str) and _FOLDER_KEY(key) is not None
-
-
-def is_image_place(field: str) -> bool:
-    """Does this field name an image, rather than anything of that name?"""
-    return _IMAGE_PLACE(field) is not None
 
 
 def far_tag(text: Text) -> Value | None:
@@ -148,7 +136,7 @@ def is_range(value: Value) -> bool:
 
 def is_template(value: Value) -> bool:
     """Is this value a template or a variable in place of a tag?"""
-    return is_tag_key(value.key) and len(value.value) < 500 and _TEMPLATE(value.value) is not None
+    return is_tag_key(value.key) is not None and len(value.value) < 500 and _TEMPLATE(value.value) is not None
 
 
 def is_weak(text: Text) -> bool:
@@ -222,7 +210,7 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
         above = _above(node)
         if above is not None and not any(is_tag_key(str(name)) for name in value):
             # `{tag: canary, images: {web: {}, api: {}}}`
-            yield from filter(lambda near: is_tag_key(near.key), _scalars(above.value, but=None, claimed=frozenset()))
+            yield from (near for near in _scalars(above.value, but=None, claimed=frozenset()) if is_tag_key(near.key))
         yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)

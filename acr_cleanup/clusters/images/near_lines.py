@@ -1,8 +1,8 @@
 """
 Rule 3 in one text: the values of the lines around a name, each of which may be its tag. Pure.
 
-A line belongs to the name unless it belongs to another one: by its block (indentation, brackets, sections), or by its
-key (`API_TAG` beside `API_IMAGE`).
+A line counts unless its block (indentation, brackets, sections) or its key (`API_TAG` beside `API_IMAGE`) belongs to
+another name.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ class NameFinding:
     """
     The findings about one name in one object.
 
-    written: the name as it is written. place: the field of its first occurrence.
+    written: the name as the object writes it. place: the field of its first occurrence.
     beside, near: words that may be a tag, in the plain form, with the field that holds them.
-    has_tag: a neighbouring field gives its tag, whether the registry has that tag or not.
-    open: the field in which every tag of the name may be meant. open_chart: the same, if charts come from our registry.
-    is_partial: the version is a part of one (`0.4`), so every tag may be meant only if the registry lacks that tag.
+    has_tag: a neighbouring field gives its tag, even if the registry lacks that tag.
+    open: the field in which every tag of the name may be meant. open_chart: the same, but only if charts come from our registry.
+    is_partial: the version is a part of one (`0.4`). Every tag may be meant if the registry lacks that one.
     bare: the field that names it behind our host, without tag.
     is_image: the field is the image of a container, so labels with a version count for it.
     """

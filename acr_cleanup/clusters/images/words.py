@@ -103,9 +103,8 @@ class Written(NamedTuple):
     name: the key under which it is filed (`names.keys_of`); empty if it is not the name of a repository.
     folder: the beginning of repositories that it names, or empty.
     host: "ours", "foreign", or empty if no host is written.
-    tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
-        variable is in place of the tag, or in it.
-    is_reference: it is an image reference, of whichever registry: its tag belongs to it alone.
+    tag: the tag, or empty. colon: a colon or `@` ends the chunk, so a tag may follow. variable: the tag is or has a variable.
+    is_reference: it is an image reference of any registry. Its tag counts for no other name.
     """
 
     name: str = ""

@@ -25,13 +25,19 @@ _OF_REPLICA = re.compile(
 ).fullmatch
 
 
+def is_of_replica(key: object, value: object) -> bool:
+    """Does this field differ between the replicas of a workload, and name no image?"""
+    return _OF_REPLICA(f"{key} {value}") is not None
+
+
 def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) -> dict[str, Any]:
     """
-    Copy an object with a pod spec without values that can be no tags.
+    Copy an object with a pod spec, without values that cannot be tags.
 
-    Of the status, the texts with a host name of the registry remain: phases, addresses and counts are
-    no tags. The name of an object that has a controller is generated. `revision` counts rollouts.
-    is_pod: the images in its status are read elsewhere.
+    In the status, only texts with a host name of the registry are kept, because phases, addresses and
+    counts are not tags. The name of a controlled object is generated. `revision` counts rollouts.
+
+    is_pod: remove the images of the status, which the exact reader reads.
     """
     parts = {key: value for key, value in obj.items() if key not in ("status", "revision")}
     if isinstance(metadata := obj.get("metadata"), Mapping):
@@ -42,7 +48,7 @@ def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) ->
         parts["metadata"] = {
             key: metadata[key] for key in _METADATA if metadata.get(key) and not (controlled and key == "name")
         }
-    blanked: dict[str, Any] = _blanked(parts, lambda key, value: _OF_REPLICA(f"{key} {value}") is not None)
+    blanked: dict[str, Any] = _blanked(parts, is_of_replica)
     status = _blanked(obj.get("status"), lambda _, value: not registry.mentioned_in(str(value)))
     if is_pod and isinstance(status, dict):
         for name in STATUS_LISTS:

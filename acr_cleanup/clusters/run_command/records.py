@@ -90,7 +90,7 @@ class RecordReader:
                 self._count(api_version, kind, count)
                 self._helm_seen |= helm == "helm"
             case "s", [digest]:
-                # Of an object that names nothing else. Which one it is does not matter: the digest stays.
+                # The only finding in its object. The object is unknown, but the digest is kept.
                 self.findings.add_digest(parse_digest(f"sha256:{digest}"), DigestPlace(self._anonymous, ""))
             case "o", [api_version, kind, _, text]:
                 self._count(api_version, kind, count)
@@ -166,7 +166,7 @@ class RecordReader:
         """
         Return what was not read, by kind.
 
-        whole: nothing else is wrong with the log, so that a missing record is a failure of its own.
+        whole: the log has no other problem, so a missing record is reported.
         """
         yield from self._malformed
         further = [

@@ -96,9 +96,8 @@ s/"managedFields":\[[^]]*}\],//
 # status all text that names neither the registry nor an image. None of it can be a reference. The
 # first seven fields of the line, with the status, are edited first; the rest waits in the hold
 # space. The escapes of JSON are replaced first (% for two backslashes, ~ for a quote in a text), so
-# that every quote delimits a text. Text to keep gets other quotes (!). Of the other text, opening
-# quotes (<) and closing quotes (>) are found from left to right, and a text that is not followed by
-# a colon is not a key.
+# that every quote delimits a text. Text to keep gets other quotes (!). All other quotes are replaced
+# from left to right by opening (<) and closing (>) ones. A text that no colon follows is not a key.
 _BLANK = r"""
 s/\\\\/%/g
 s/\\"/~/g

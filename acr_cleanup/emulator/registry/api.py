@@ -341,7 +341,7 @@ def _routes() -> dict[str, list[tuple[re.Pattern[str], str, _Handler]]]:
 
 
 _ROUTES = _routes()
-# What is written into the log. Whether a HEAD counts as a pull is not known.
+# The events that are logged. Whether a HEAD counts as a pull is not known.
 _LOGGED: dict[_Handler, str] = {
     get_manifest: "Pull",
     put_manifest: "Push",

@@ -216,10 +216,13 @@ def test_replica_with_one_more_image_is_read(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def with_digests(*numbers: int, image: str = f"{WEB}:1") -> list[dict[str, Any]]:
-    """Replicas, each with the digest of a number in an annotation, as Calico writes the id of a container."""
+    """Replicas, each with the digest of a number in an annotation, and with the id of a container by Calico."""
     replicas = [pod(f"web-{place}", image, **OWNER) for place in range(len(numbers))]
     for replica, number in zip(replicas, numbers, strict=True):
-        replica["metadata"]["annotations"] = {"cni.projectcalico.org/containerID": f"{number:064x}"}
+        replica["metadata"]["annotations"] = {
+            "checksum/config": f"{number:064x}",
+            "cni.projectcalico.org/containerID": f"{number + 100:064x}",
+        }
     return replicas
 
 

@@ -34,3 +34,13 @@ def test_object_that_keeps_a_tag_is_found(world: MentionWorld) -> None:
         found = read(row("", obj, world.tags, {}, mirrors=world.mirrors))
         if found.uses or found.mentions or found.digests or found.foreign:
             assert finds(world, obj, escapes=False)
+
+
+def test_search_rests_while_most_of_many_objects_match() -> None:
+    finder = Finder(Names.of(OURS, ["shop/web"]))
+    assert finder.may_name(b"image: shop/web")
+    assert not finder.may_name(b"nothing"), "after one object, nothing is known of the others"
+    assert all(finder.may_name(b"image: shop/web") for _ in range(100))
+    rested = [finder.may_name(b"nothing") for _ in range(200)]
+    assert rested == [True] * 7 + [False] * 193
+    assert finder.may_name(b"image: shop/web"), "the search goes on"

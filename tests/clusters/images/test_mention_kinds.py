@@ -16,7 +16,7 @@ from tests.helpers.mention_worlds import MentionWorld
 
 D = "sha256:" + "7" * 64
 Rows = list[tuple[str, Any, Mapping[str, str]]]
-"""Title, objects, and by repository: the tags that must stay, a bar, and those that must go."""
+"""Title, objects, and by repository: the kept tags, a bar, and the deleted tags."""
 
 
 def world(title: str, objects: Any, tags: Mapping[str, str]) -> MentionWorld:

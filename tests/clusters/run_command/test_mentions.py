@@ -27,7 +27,7 @@ def scans() -> dict[str, ClusterScan]:
 
 
 async def read_all_rows() -> dict[str, ClusterScan]:
-    """One cluster with the objects of all rows, each row in a namespace of its own."""
+    """Read one cluster with the objects of all rows, each row in a separate namespace."""
     cluster = ClusterState("aks-prod", kubectl=KUBECTL)
     for index, world in ROWS:
         for obj in copy.deepcopy(list(world.objects)):

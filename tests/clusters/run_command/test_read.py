@@ -101,8 +101,7 @@ async def test_run_command_agrees_on_helm_history(revisions: int) -> None:
 
 async def test_unrelated_text_is_not_transferred() -> None:
     """
-    Values of variables that name no image, and objects that do not name the registry, stay in the
-    cluster.
+    A value without an image, or an object that does not name the registry, is not in the result.
     """
     world = rich_world()
     async with edge(world, registry=OURS) as at:
