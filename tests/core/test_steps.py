@@ -16,6 +16,7 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Untag, ordered_steps, waves
 from tests.helpers.generated_inventories import (
     NOW,
+    OCI_CONFIG,
     OCI_IMAGE,
     UNTAGGED,
     d,
@@ -69,6 +70,19 @@ def test_independent_steps_share_a_wave_in_order() -> None:
     assert list(waves([])) == []
     assert list(waves(planned.steps[:1])) == [planned.steps[:1]]
     assert [step for wave in waves(reversed(planned.steps)) for step in wave][-1].digest == d("x")
+
+
+def test_possible_subject_waits_for_unread_referrers_and_their_signatures() -> None:
+    """The registry would delete the unread manifest, and what is attached to it, with its subject."""
+    unread = replace(image("u"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
+    repository = inventory(
+        [tag("1", "a"), tag("2", "u"), tag("3", "i")],
+        [image("a"), unread, referrer("r", "u"), referrer("s", "r"), index("i", ["u", "r"])],
+    )
+
+    groups = [{step.digest for step in wave} for wave in waves(plan(repository).steps)]
+
+    assert groups == [{d("s"), d("i")}, {d("r")}, {d("u")}, {d("a")}]
 
 
 def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() -> None:
