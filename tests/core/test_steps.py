@@ -74,7 +74,7 @@ def test_independent_steps_share_a_wave_in_order() -> None:
 
 def test_possible_subject_waits_for_unread_referrers_and_their_signatures() -> None:
     """The registry would delete the unread manifest, and what is attached to it, with its subject."""
-    unread = replace(image("u"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
+    unread = structs.replace(image("u"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
     repository = inventory(
         [tag("1", "a"), tag("2", "u"), tag("3", "i")],
         [image("a"), unread, referrer("r", "u"), referrer("s", "r"), index("i", ["u", "r"])],
