@@ -57,8 +57,9 @@ class Records:
     def uses(self, repository: str) -> PastUses:
         return self.past if repository == REPOSITORY else NO_USES
 
-    def candidate_since(self, _: str, item: Tag | Manifest) -> datetime | None:
-        return self.candidates.get(item.name if isinstance(item, Tag) else item.digest)
+    def candidate_since(self, repository: str, item: Tag | Manifest) -> datetime | None:
+        name = item.name if isinstance(item, Tag) else item.digest
+        return self.candidates.get(name) if repository == REPOSITORY else None
 
 
 def plan(repository: RepositoryInventory, history: History, policy: RetentionPolicy, *uses: ImageUse) -> RepositoryPlan:

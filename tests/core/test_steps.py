@@ -97,6 +97,14 @@ def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() 
     assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "bcade"]
 
 
+def test_referrer_of_an_unread_referrer_is_deleted_before_it() -> None:
+    """Although the unread one is deleted before all others."""
+    unread = structs.replace(image("b"), media_type=OCI_IMAGE, known=False)
+    repository = inventory([], [image("a"), unread, referrer("s", "b"), referrer("t", "s")])
+    removal = Removal(frozenset(), frozenset(repository.manifests), frozenset())
+    assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "tsba"]
+
+
 def test_cyclic_steps_raise() -> None:
     one, two = DeleteManifest(image("a"), after=(d("b"),)), DeleteManifest(image("b"), after=(d("a"),))
 
