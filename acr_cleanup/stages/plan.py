@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,9 +26,6 @@ from acr_cleanup.stages.measure import measured
 from acr_cleanup.stages.read_repository import decide_repository, never, off_loop, read_repository
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 from acr_cleanup.stages.verify import find_missing
-
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8
-"""Parameters of `mallopt`, from malloc.h."""
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far this machine's clock may be ahead of the registry's."""
@@ -153,26 +149,12 @@ def relaxed_gc() -> Iterator[None]:
     A plan makes millions of long-lived values without cycles. Scanning them again and again takes a
     quarter of the time, and more for larger registries.
     """
-    _return_memory()
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)
     try:
         yield
     finally:
         gc.set_threshold(*thresholds)
-
-
-def _return_memory() -> None:
-    """
-    Let glibc give large blocks back to the system as soon as they are free.
-
-    By default it keeps ever larger ones, and a heap for each thread: a fifth of the memory of a large
-    repository. Other C libraries have no `mallopt`. https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, 256 * 1024)
-        mallopt(_ARENA_MAX, 1)
 
 
 def _unreadable(tallies: Sequence[Tally], login_server: str) -> tuple[Blocker, ...]:
