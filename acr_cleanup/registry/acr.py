@@ -30,7 +30,7 @@ from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreach
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import bodies, failures, listing, wire
 from acr_cleanup.registry.edges import EdgeReader, with_listed
-from acr_cleanup.registry.pace import Category, Pace
+from acr_cleanup.registry.pace import Category, Pace, Reply
 from acr_cleanup.registry.recent import RecentReader
 from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
@@ -282,6 +282,18 @@ class AcrRegistry:
         call = f"looking for {repository}{'@' if ':' in name else ':'}{name}"
         return await self.requests.get_manifest(path, call) is not None
 
+    async def has_attributes(self, repository: str, name: str) -> bool:
+        """Does this tag (and its manifest), or this digest, exist, listed or not, even if it cannot be pulled?"""
+        digest = name
+        if ":" not in name:
+            call = f"reading the attributes of {repository}:{name}"
+            reply = await self.requests.get(self.requests.attributes_path(repository, tag=name), call)
+            if reply is None:
+                return False
+            digest = self._read_digest(reply, call)
+        path = self.requests.attributes_path(repository, digest=digest)
+        return await self.requests.get(path, f"reading the attributes of {repository}@{digest}") is not None
+
     async def read_document(self, repository: str, digest: Digest) -> wire.Document | None:
         """Read a manifest byte for byte and check its digest; None if it does not exist."""
         path = self.requests.manifest_path(repository, digest=digest)
@@ -343,8 +355,10 @@ class AcrRegistry:
             return None
         if reply.status != 200:
             raise failures.refused(self.requests.login_server, call, reply, roles.CHANGE_LOCKS)
-        if lock.tag is None:
-            return digest
+        return digest if lock.tag is None else self._read_digest(reply, call)
+
+    def _read_digest(self, reply: Reply, call: str) -> Digest:
+        """The digest that a tag names, of an answer with its attributes."""
         try:
             return wire.read_tag(reply.body).digest
         except wire.MalformedAnswer as error:

@@ -84,6 +84,10 @@ class Registry(Protocol):
         """Add what the registry answers to these questions about subjects and referrers."""
         ...
 
+    async def has_attributes(self, repository: str, name: str) -> bool:
+        """Ask whether this tag with its manifest, or this digest, exists, even if it cannot be pulled."""
+        ...
+
     async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
         """
         Read the size of each manifest (None: unknown). Also returns the number of manifests read

@@ -187,12 +187,15 @@ class _Verifier:
         """
         Request each suspect, and return those that the registry does not have.
 
-        A suspect without an answer is neither broken nor verified: it is added to `unproven`.
+        A manifest that is listed nowhere and could not be pulled before the run either exists as
+        long as the registry has its attributes. A suspect without an answer is neither broken nor
+        verified: it is added to `unproven`.
         """
 
         async def is_gone(suspect: Broken) -> bool:
             try:
-                return not await self.registry.resolves(suspect.repository, suspect.name)
+                name = suspect.repository, suspect.name
+                return not (await self.registry.resolves(*name) or await self.registry.has_attributes(*name))
             except AcrCleanupError as error:
                 self.unproven.append(
                     f"{suspect} is no longer listed, and the registry did not say if it exists: {error}"

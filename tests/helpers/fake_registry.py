@@ -97,6 +97,9 @@ class FakeRegistry:
         assert repository == self.inventory.name
         return name in self.inventory.manifests or name in self.inventory.names
 
+    async def has_attributes(self, repository: str, name: str) -> bool:
+        return await self.resolves(repository, name)
+
     async def read_document(self, repository: str, digest: Digest) -> FakeDocument | None:
         self.calls.append(f"read {repository} {digest}")
         await _run(self.before_read, f"read {digest}")

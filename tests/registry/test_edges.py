@@ -139,6 +139,26 @@ async def test_resolves_finds_listed_and_unlisted_tags() -> None:
             await connected.registry.resolves("shop/web", "v0000")
 
 
+async def test_attributes_exist_for_a_manifest_that_cannot_be_pulled() -> None:
+    world = world_with_tags(1)
+    state = world.registry.repositories["shop/web"]
+    digest = state.tags["v0000"].digest
+    world.registry.ghost("shop/web", digest)
+    async with emulated_registry(world) as connected:
+        registry = connected.registry
+        assert not await registry.resolves("shop/web", "v0000")
+        assert await registry.has_attributes("shop/web", "v0000")
+        assert await registry.has_attributes("shop/web", digest)
+        assert not await registry.has_attributes("shop/web", "v0001")
+        assert not await registry.has_attributes("shop/nowhere", "v0001")
+        # A tag whose manifest is lost cannot be pulled, although its own attributes exist.
+        world.faults.append(Fault(service="acr", path=f"/_manifests/{digest}", status=404))
+        assert not await registry.has_attributes("shop/web", "v0000")
+        world.faults.append(Fault(service="acr", path="/_tags/v0000", status=200, body=b"{}"))
+        with pytest.raises(RegistryError, match="does not describe a tag"):
+            await registry.has_attributes("shop/web", "v0000")
+
+
 async def test_read_contents_reads_only_unread_manifests() -> None:
     world = world_with_tags(2)
     children = [world.registry.push("shop/web", architecture=architecture) for architecture in ("amd64", "arm64")]

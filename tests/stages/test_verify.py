@@ -177,6 +177,25 @@ async def test_unlisted_tag_is_requested_before_it_is_reported(tool: Tool) -> No
     assert ran.report["proof"]["holds"]
 
 
+@pytest.mark.parametrize("name", ["young", "spare", "hidden"])
+async def test_unlisted_manifest_that_cannot_be_pulled_is_not_broken(tool: Tool, name: str) -> None:
+    """It exists as before: the registry has its attributes, and never had its body."""
+    registry, cluster = tool.world.registry, tool.world.clusters["production"]
+    registry.push("shop/web", "hidden", age=OLD)
+    cluster.run(build.deployment("shop", "hidden", [registry.image("shop/web", "hidden")]))
+    digest = registry.repositories["shop/web"].tags[name].digest
+    registry.ghost("shop/web", digest)
+    registry.lock("shop/web", digest, list=False)
+    if name == "hidden":
+        registry.lock("shop/web", name, list=False)
+    ran = await tool.apply()
+
+    assert ran.deleted == {"shop/web:1.0"}
+    assert ran.code == 0, ran.out
+    assert ran.report["proof"]["holds"]
+    assert ran.report["proof"]["notes"] == []
+
+
 async def test_missing_tag_is_requested_again_after_a_pause(tool: Tool) -> None:
     """A replica may lag behind."""
 
