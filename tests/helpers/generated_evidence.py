@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from acr_cleanup.emulator import World
-from tests.helpers.oracle import RepositoryRule, Uses
+from tests.helpers.oracle import Uses
 from tests.helpers.text_ways import HOSTS, SPLIT, WAYS, Written
 
 PULLED_WITHIN = 90
@@ -67,43 +67,40 @@ def named_images(draw: st.DrawFn, names: Sequence[str], repositories: Sequence[i
     )
 
 
+KINDS = [
+    *[()] * 5,
+    *[("texts",)] * 4,
+    *[(kind,) for kind in ("apps", "pulls", "keep", "unlisted")],
+    *[("texts", kind) for kind in ("apps", "pulls", "keep")],
+]
+"""Kinds of evidence of a world. Each keeps something: with many of them, a batch would delete too little."""
+
+
 @st.composite
-def evidence(draw: st.DrawFn, names: Sequence[str], repositories: Sequence[int]) -> GeneratedEvidence:
-    """Each kind in one world of six or so, unlisted manifests in one of twelve."""
+def evidence(
+    draw: st.DrawFn, names: Sequence[str], repositories: Sequence[int], deleted: Sequence[tuple[int, str]]
+) -> GeneratedEvidence:
+    """
+    Evidence that is added to a world.
+
+    deleted: tags, with their repositories, that a run deletes without it. Most texts name one of
+    them, so a text that is not found is noticed.
+    """
+    anything = st.tuples(st.sampled_from(repositories), st.sampled_from(names))
+    # A text that keeps the only one would leave nothing to delete.
+    named = st.one_of(*[st.sampled_from(deleted)] * 3, anything) if len(deleted) > 1 else anything
     texts = st.builds(
-        GeneratedText,
+        lambda way, host, image, cluster: GeneratedText(way, host, *image, cluster),
         st.sampled_from(list(WAYS)),
         st.sampled_from(HOSTS),
-        st.sampled_from(repositories),
-        st.sampled_from(names),
+        named,
         st.sampled_from([0, 0, 1, 2]),
     )
     images = named_images(names, repositories)
-
-    def sometimes(one: st.SearchStrategy[Any], most: int, worlds: int = 5) -> tuple[Any, ...]:
-        return tuple(draw(st.lists(one, min_size=1, max_size=most))) if draw(st.integers(0, worlds)) == worlds else ()
-
     unlisted = st.builds(NamedImage, st.sampled_from(repositories), st.none(), st.integers(0, 7))
-    return GeneratedEvidence(
-        sometimes(texts, 3),
-        sometimes(images, 2),
-        sometimes(images, 3),
-        sometimes(images, 2),
-        sometimes(unlisted, 2, 11),
-    )
-
-
-@st.composite
-def rules(draw: st.DrawFn, *, regex: bool) -> tuple[RepositoryRule, ...]:
-    """Rules for whole repositories, in one world of six or so."""
-    rule = st.builds(
-        RepositoryRule,
-        st.sampled_from([("team/.*",) if regex else ("team/*",), ("a",), ("!a",)]),
-        st.sampled_from([None, timedelta(days=0.5), timedelta(days=45), timedelta(days=90)]),
-        st.sampled_from([0, 0, 1, 2]),
-        st.sampled_from([False, False, False, True]),
-    )
-    return tuple(draw(st.lists(rule, min_size=1, max_size=2))) if draw(st.integers(0, 5)) == 5 else ()
+    kinds = {"texts": texts, "apps": images, "pulls": images, "keep": images, "unlisted": unlisted}
+    drawn = draw(st.sampled_from(KINDS))
+    return GeneratedEvidence(**{kind: tuple(draw(st.lists(kinds[kind], min_size=1, max_size=2))) for kind in drawn})
 
 
 @dataclass

@@ -19,8 +19,10 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
-from tests.helpers.generated_evidence import BuiltEvidence, GeneratedEvidence, evidence, rules
-from tests.helpers.oracle import Policy, RepositoryRule, Uses
+from tests.helpers.generated_evidence import BuiltEvidence, GeneratedEvidence, evidence
+from tests.helpers.generated_policies import STRICTER, policies, rules
+from tests.helpers.oracle import Policy, RepositoryRule, Uses, expected_deletions
+from tests.helpers.oracle_repository import Repository
 from tests.helpers.use_sources import MENTIONS, PODS, SOURCES, WITHOUT_SCOPE, ObjectRequest
 
 REPOSITORIES = ("team/a", "a", "team/a/b")
@@ -125,7 +127,7 @@ def manifests(draw: st.DrawFn) -> tuple[GeneratedManifest, ...]:
     # One repository in six has unreadable or unknown manifests.
     doubtful = draw(st.integers(0, 5)) == 5
     kinds = [*KINDS, "strange"] if doubtful else KINDS
-    for position in range(draw(st.integers(1, 8))):
+    for position in range(draw(st.integers(2, 10))):
         kind = draw(st.sampled_from(kinds)) if position else "image"
         parts: tuple[int, ...] = ()
         if kind in {"index", "list", "attached index"}:
@@ -171,42 +173,6 @@ def uses(draw: st.DrawFn, sources: list[str], repositories: list[int]) -> Genera
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    """Mostly defaults; each option is sometimes set, in any combination."""
-
-    def sometimes(name: str, *values: Any) -> Any:
-        usual = getattr(Policy, name)
-        return draw(st.sampled_from([*[usual] * (2 * len(values)), *values]))
-
-    regex = draw(st.integers(0, 4)) == 4
-    tags = [("t.*", "dev-.*"), ("!t1",), (".*", "!(t1|dev-.*)")] if regex else [("t*", "dev-*"), ("!t1",), ("*", "!t1")]
-    return Policy(
-        older_than=timedelta(days=draw(st.sampled_from([30, 30, 30, 0.5, 60, 90]))),
-        scope=draw(st.sampled_from(["running", "running", "referenced", "all", "all"])),
-        repositories=sometimes("repositories", ("team/.*",) if regex else ("team/*",), ("*", "!a")),
-        include_tags=sometimes("include_tags", *tags, ("latest", "*")),
-        exclude_tags=sometimes("exclude_tags", (), ("t0",), ("latest", "main-1")),
-        keep_last=sometimes("keep_last", 1, 2),
-        keep_last_of=sometimes("keep_last_of", "tags"),
-        use_regex=regex,
-        delete_untagged=draw(st.booleans()),
-        include_locked=draw(st.integers(0, 2)) == 2,
-        max_deletions=draw(st.sampled_from([*[500] * 8, 0, 1, 3])),
-        max_deletion_percent=draw(st.sampled_from([*[None] * 8, 50, 100])),
-    )
-
-
-STRICTER: dict[str, Any] = {
-    "older_than": timedelta(days=90),
-    "repositories": ("team/a",),
-    "include_tags": ("t0",),
-    "exclude_tags": ("t1", "dev-1"),
-    "keep_last": 3,
-}
-"""Rules that can only keep more when they are added to a policy."""
-
-
-@st.composite
 def worlds(draw: st.DrawFn) -> GeneratedWorld:
     count = draw(st.integers(1, len(REPOSITORIES)))
     repositories = tuple(draw(manifests()) for _ in range(count))
@@ -219,18 +185,14 @@ def worlds(draw: st.DrawFn) -> GeneratedWorld:
     drawn = draw(st.lists(uses(sources, numbers), min_size=1, max_size=6))
     # Most repositories get a running pod. Otherwise few of them would be in scope.
     pods = [GeneratedUse("pod", number, "live", None) for number in numbers if draw(st.integers(0, 5)) < 5]
-    further = draw(evidence(NAMES, numbers))
     policy = replace(policy, rules=draw(rules(regex=policy.use_regex)))
-    if further.texts or further.unlisted:
-        # How many of them go is not exactly known, so a limit might or might not refuse them.
-        policy = replace(policy, max_deletions=500, max_deletion_percent=None)
     options = (
         ("helm_history", int(helm)),
         ("backup", draw(st.integers(0, 5)) == 5),
         ("exact_sizes", draw(st.integers(0, 5)) == 5),
         ("concurrency", draw(st.sampled_from([8, 1, 2]))),
     )
-    return GeneratedWorld(
+    world = GeneratedWorld(
         repositories,
         tuple(draw(extra_tags(len(repository))) for repository in repositories),
         tuple(draw(st.integers(0, 19)) == 19 for _ in numbers),
@@ -240,8 +202,24 @@ def worlds(draw: st.DrawFn) -> GeneratedWorld:
         draw(st.sampled_from(sorted(STRICTER))),
         options,
         draw(st.sampled_from(["usage", "rule", "history", "order"])),
-        further,
+        GeneratedEvidence(),
     )
+    further = draw(evidence(NAMES, numbers, deleted_tags(world)))
+    if further.texts or further.unlisted:
+        # How many of them go is not exactly known, so a limit might or might not refuse them.
+        world = replace(world, policy=replace(world.policy, max_deletions=500, max_deletion_percent=None))
+    return replace(world, evidence=further)
+
+
+def deleted_tags(world: GeneratedWorld) -> list[tuple[int, str]]:
+    """The tags that a run deletes if no limit refuses it, with their repositories."""
+    built = BuiltWorld(world)
+    tags: list[tuple[int, str]] = []
+    for number, name in enumerate(built.digests):
+        repository = Repository.from_state(name, built.registry.repositories[name])
+        deletions = expected_deletions(repository, built.uses, world.policy, built.now)
+        tags += [(number, tag) for tag in sorted(deletions.tags) if tag in NAMES]
+    return tags
 
 
 # -- building -------------------------------------------------------------------------------------
