@@ -90,7 +90,7 @@ def evidence(
     # A text that keeps the only one would leave nothing to delete.
     named = st.one_of(*[st.sampled_from(deleted)] * 3, anything) if len(deleted) > 1 else anything
     texts = st.builds(
-        lambda way, host, image, cluster: GeneratedText(way, host, *image, cluster),
+        lambda way, host, image, cluster: GeneratedText(way, host, image[0], image[1], cluster),
         st.sampled_from(list(WAYS)),
         st.sampled_from(HOSTS),
         named,
@@ -98,9 +98,16 @@ def evidence(
     )
     images = named_images(names, repositories)
     unlisted = st.builds(NamedImage, st.sampled_from(repositories), st.none(), st.integers(0, 7))
-    kinds = {"texts": texts, "apps": images, "pulls": images, "keep": images, "unlisted": unlisted}
+    kinds: dict[str, st.SearchStrategy[Any]] = {
+        "texts": texts,
+        "apps": images,
+        "pulls": images,
+        "keep": images,
+        "unlisted": unlisted,
+    }
     drawn = draw(st.sampled_from(KINDS))
-    return GeneratedEvidence(**{kind: tuple(draw(st.lists(kinds[kind], min_size=1, max_size=2))) for kind in drawn})
+    values: dict[str, Any] = {kind: tuple(draw(st.lists(kinds[kind], min_size=1, max_size=2))) for kind in drawn}
+    return GeneratedEvidence(**values)
 
 
 @dataclass
