@@ -206,6 +206,7 @@ class _Reader:
             self._tagged(finding, written, text, following)
         elif written.digest:
             finding.beside.setdefault(written.digest, text.field)
+            self._near(finding, text, only_tag_keys=True, only_beside=True)
         elif written.colon or written.variable:
             self._after_colon(finding, written, chunk, text, start)
         elif patterns.RANGE_BESIDE.match(following):
@@ -329,12 +330,13 @@ class _Reader:
     def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
         if near.is_range(value) or near.is_template(value):
             self._open(finding, text)
-        if digest := near.digest_of(value.value):
-            finding.beside.setdefault(digest, text.field)
-            finding.has_tag = True
-        finding.has_tag = finding.has_tag or (near.says_tag(value.key) and bool(near.whole(value.value)))
-        if (word := near.whole(value.value)) and (word := plain_form(word)) not in finding.near:
-            finding.near[word] = text.field
+        for entry in near.entries(value):
+            if digest := near.digest_of(entry):
+                finding.beside.setdefault(digest, text.field)
+                finding.has_tag = True
+            if word := near.whole(entry):
+                finding.has_tag = finding.has_tag or near.says_tag(value.key)
+                finding.near.setdefault(plain_form(word), text.field)
 
     def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
         for value in near_lines.values_in_line_near(text.text, start, end):
