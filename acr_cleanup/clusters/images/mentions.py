@@ -252,7 +252,7 @@ class _Reader:
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
         self._places -= 1
-        if self._places < 0:
+        if self._places < 0 or self._room < 0:
             # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
             finding.open = finding.open or ("" if beside else text.field)
         elif not near.is_weak(text):
@@ -346,6 +346,7 @@ class _Reader:
         for value in near_lines.values_in_lines_near(
             text.text, start, text.text[start:end], self._names_other(finding)
         ):
+            self._room -= 1
             self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:

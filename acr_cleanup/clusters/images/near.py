@@ -38,7 +38,7 @@ _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 # Fields whose texts list several tags.
 _LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
 _LIST = re.compile(r"[,;\s]+")
-_LONGEST_LIST = 1_000
+_LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
 _NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
 _RANGE = re.compile(
     r"\s*(?:[~^=<>!].|\*|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
@@ -87,7 +87,7 @@ def entries(value: Value) -> Sequence[str]:
     (['canary', 'stable'], ('canary, stable',))
     """
     is_list = value.key[-1:] in "sS" and len(value.value) < _LONGEST_LIST and _LIST_KEY(value.key) is not None
-    return _LIST.split(value.value) if is_list else (value.value,)
+    return _LIST.split(value.value, _MOST_ENTRIES) if is_list else (value.value,)
 
 
 def digest_of(value: str) -> str:

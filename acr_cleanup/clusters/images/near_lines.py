@@ -43,7 +43,7 @@ _TAG_AFTER = re.compile(
 )
 _WINDOW = 300
 _CELLS = re.compile(r"[,|\t]")
-_MOST_CELLS = 12
+_MOST_CELLS, _MOST_LITERALS = 12, 4
 
 
 class _Line(NamedTuple):
@@ -164,7 +164,8 @@ def _read(line: str) -> _Line:
 
 
 def _values(key: str, value: str) -> Iterator[Value]:
-    if (value[:1] in ("[", "{") and value[-1:] in ("]", "}")) or (": " in value and "," in value):
+    is_collection = value[:1] in ("[", "{") and value[-1:] in ("]", "}")
+    if is_collection or (": " in value and 0 < value.count(",") < _MOST_CELLS):
         for part in re.split(r"[\[\]{},]", value):
             if part.strip():
                 before, _, after = part.rpartition(": ")
@@ -185,7 +186,7 @@ def _literals(key: str, value: str) -> Iterator[Value]:
     if "${" in value:
         yield from (Value(*default) for default in _DEFAULT(value))
     if ('"' in value or "'" in value) and is_tag_key(key):
-        yield from (Value(key, literal) for literal in _QUOTED(_COMMENT.split(value, maxsplit=1)[0]))
+        yield from (Value(key, literal) for literal in _QUOTED(_COMMENT.split(value, maxsplit=1)[0])[:_MOST_LITERALS])
 
 
 def _plain(value: str) -> str:
