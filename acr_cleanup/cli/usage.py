@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from acr_cleanup.settings import OPTIONS, InputKind, Way
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
@@ -40,6 +40,22 @@ _INSTEAD = {
 
 class UsageParser(argparse.ArgumentParser):
     """A parser that reports a wrong usage in one line, and exits with 2."""
+
+    _intermixes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """
+        Parse the arguments. CONFIG may also stand behind flags.
+
+        argparse otherwise takes an optional argument as missing when it meets a flag first.
+        """
+        if self._intermixes or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixes = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixes = False
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {_in_words(message)} See {self.prog} --help.\n")
