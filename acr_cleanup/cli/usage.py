@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from acr_cleanup.settings import OPTIONS, InputKind, Way
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
@@ -43,7 +43,9 @@ class UsageParser(argparse.ArgumentParser):
 
     _intermixes = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         """
         Parse the arguments. CONFIG may also stand behind flags.
 
