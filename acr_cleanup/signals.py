@@ -64,11 +64,11 @@ def cancelled_on_signals() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupted:
         ignore_signals()
-        number: int = signal.SIGINT
+        code = 128 + signal.SIGINT
         # Any other interrupt came after a command had reported.
         if isinstance(interrupted, Interrupted):
-            number = interrupted.number
+            code = 128 + interrupted.number
             with suppress(OSError, ValueError, AttributeError):  # stderr is closed, or None
                 sys.stderr.write("Cancelled. Nothing was deleted.\n")
                 sys.stderr.flush()
-        sys.exit(128 + number)
+        sys.exit(code)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from acr_cleanup.commands.connections import Connections, connect
@@ -23,7 +24,7 @@ from acr_cleanup.reports.past import explain_past
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.ledger import LedgerKeeper
-from acr_cleanup.stages.names import read_repository_names
+from acr_cleanup.stages.names import read_named_usage, read_repository_names
 from acr_cleanup.stages.read import read_usage
 from acr_cleanup.stages.read_repository import decide_repository, read_repository
 
@@ -139,7 +140,9 @@ async def _read(
     names = await read_repository_names(connections.registry, runtime)
     ledger = LedgerKeeper(settings.ledger, settings.registry.login_server, settings.policy, clock(), connections.bodies)
     ledger.open(writes=False)
-    usage = ledger.attach(await read_usage(connections.sources, names, runtime.progress, clock))
+    read = partial(read_usage, connections.sources, progress=runtime.progress, clock=clock)
+    _, usage = await read_named_usage(names, read, connections.registry, runtime)
+    usage = ledger.attach(usage)
     runtime.progress("repositories", 0, 1, target.repository)
     now = clock()
     inventory = await read_repository(connections.registry, target.repository, usage, settings.policy, now)

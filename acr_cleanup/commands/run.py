@@ -33,7 +33,7 @@ from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.ledger import LedgerKeeper
-from acr_cleanup.stages.names import read_repository_names
+from acr_cleanup.stages.names import read_named_usage, read_repository_names
 from acr_cleanup.stages.plan import make_plan, relaxed_gc
 from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import read_usage
@@ -114,11 +114,14 @@ class _Run:
     async def read(self, connections: Connections) -> UsageIndex:
         """Log in, and read the names of the repositories and every use."""
         await unless_stopped(connections.log_in(), self.stop)
-        self.names = await unless_stopped(read_repository_names(connections.registry, self.runtime), self.stop)
-        return await unless_stopped(self._read_usage(connections, registry=self.settings.registry), self.stop)
+        listed = await unless_stopped(read_repository_names(connections.registry, self.runtime), self.stop)
+        read = partial(self._read_usage, connections, registry=self.settings.registry)
+        reading = read_named_usage(listed, read, connections.registry, self.runtime)
+        self.names, usage = await unless_stopped(reading, self.stop)
+        return usage
 
-    async def _read_usage(self, connections: Connections, **options: Any) -> UsageIndex:
-        usage = await read_usage(connections.sources, self.names, self.runtime.progress, self.clock, **options)
+    async def _read_usage(self, connections: Connections, names: frozenset[str] | None, **options: Any) -> UsageIndex:
+        usage = await read_usage(connections.sources, names, self.runtime.progress, self.clock, **options)
         return self.ledger.attach(usage) if self.ledger is not None else usage
 
     def open_ledger(self, connections: Connections) -> LedgerKeeper:
@@ -175,7 +178,7 @@ class _Run:
             applied = await apply(
                 plan,
                 registry,
-                partial(self._read_usage, connections, planned=True),
+                partial(self._read_usage, connections, self.names, planned=True),
                 stop=self.stop,
                 concurrency=settings.concurrency,
                 report=_count_tags(plan, self.runtime.progress),

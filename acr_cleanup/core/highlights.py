@@ -66,7 +66,7 @@ def _examples(tags: Sequence[Tag], deleted: Mapping[Digest, Manifest], new: Coll
 
 
 def size_with_children(digest: Digest, deleted: Mapping[Digest, Manifest]) -> int:
-    """The listed bytes of a manifest and of its children, as far as they are among the deleted ones."""
+    """The listed bytes of a manifest and of its children, without those that are not deleted."""
     manifest = deleted.get(digest)
     if manifest is None or not manifest.children:
         return 0 if manifest is None else manifest.size

@@ -118,15 +118,20 @@ class RepositoryInventory:
             source=self.names_source,
         )
 
-    @property
+    @cached_property
     def names_source(self) -> object:
-        """Equal for two inventories with the same names, while one of them exists."""
-        return (id(self.tags), len(self.manifests))
+        """The same object for inventories that were made of one another, and have the same names."""
+        return object()
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""
         updated = {manifest.digest: manifest for manifest in read}
-        return replace(self, manifests={**self.manifests, **updated}) if updated else self
+        if not updated:
+            return self
+        inventory = replace(self, manifests={**self.manifests, **updated})
+        if updated.keys() <= self.manifests.keys():
+            vars(inventory)["names_source"] = self.names_source
+        return inventory
 
     @cached_property
     def unread(self) -> tuple[Digest, ...]:
@@ -290,7 +295,9 @@ class RepositoryInventory:
         return manifest.children if manifest else ()
 
 
-_OF_THE_GRAPH = frozenset({"names", "tags_of", "signers_of", "parents_of", "referrers_of", "possible_referrers"})
+_OF_THE_GRAPH = frozenset(
+    {"names", "names_source", "tags_of", "signers_of", "parents_of", "referrers_of", "possible_referrers"}
+)
 """What depends on tags and manifests only, and on no mark."""
 
 

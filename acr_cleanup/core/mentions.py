@@ -92,7 +92,7 @@ class ListedNames:
     The names of one repository, as it was listed.
 
     tags: with the time of the last push, where it is known.
-    source: equal for two values with the same names, if it is given.
+    source: the same object for values with the same names, if it is given.
     """
 
     repository: str

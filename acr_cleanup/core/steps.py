@@ -73,7 +73,7 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
         yield from _waves(part)
 
 
-def _waves(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+def _waves(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
     dependencies = _dependencies(steps)
     if not dependencies and steps:
         yield steps
@@ -90,7 +90,7 @@ def _waves(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
         independent = []
 
 
-def _possible_referrers_first(steps: Sequence[Step]) -> tuple[Sequence[Step], ...]:
+def _possible_referrers_first(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], ...]:
     """
     First what possible referrers wait for, then these, then the other steps.
 
@@ -98,6 +98,8 @@ def _possible_referrers_first(steps: Sequence[Step]) -> tuple[Sequence[Step], ..
     """
     deletions = {step.digest: step for step in steps if isinstance(step, DeleteManifest)}
     possible = {digest for digest, step in deletions.items() if step.manifest.hides_subject}
+    if not possible:
+        return (steps,)
     awaited: set[Digest] = set()
     pending = [earlier for digest in possible for earlier in deletions[digest].after]
     while pending:
@@ -109,8 +111,8 @@ def _possible_referrers_first(steps: Sequence[Step]) -> tuple[Sequence[Step], ..
     then: list[Step] = []
     last: list[Step] = []
     for step in steps:
-        digest = step.digest if isinstance(step, DeleteManifest) else None
-        (first if digest in awaited else then if digest in possible else last).append(step)
+        deleted = step.digest if isinstance(step, DeleteManifest) else None
+        (first if deleted in awaited else then if deleted in possible else last).append(step)
     return tuple(first), tuple(then), tuple(last)
 
 

@@ -328,7 +328,7 @@ class UsageIndex:
         if not self._mention_sources:
             return NO_MENTIONS
         of_source, found = self._mentions.get(repository, (None, NO_MENTIONS))
-        return None if of_source is None or of_source != source else found
+        return found if of_source is not None and of_source is source else None
 
     @cached_property
     def _mention_sources(self) -> tuple[MentionSource, ...]:

@@ -19,7 +19,7 @@ def new_tags(view: View) -> str:
 
 
 def reviewed_numbers(view: View) -> str:
-    """Which numbers are of the reviewed plan, and which of now; "" without a reviewed plan."""
+    """Say that the planned tags are those of the reviewed plan; "" without a reviewed plan."""
     if not view.bound or view.plan_rejected:
         return ""
     plan = view.result.plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,17 @@ def test_invalid_report_file_is_refused(tmp_path: Path, content: str | None, see
     problem: Any = caught.value.problems[0]
     assert seen in problem.seen
     assert problem.path == str(path)
+
+
+async def test_json_of_a_report_has_the_answer(stage: Stage) -> None:
+    await stage.tool.apply(stage.config)
+    pieces: list[str] = []
+    out = io.StringIO()
+    report = stage.tool.folder / "report" / "report.json"
+
+    code = explain_report("shop/web:2.0", report, Terminal(stdout=out, stderr=out, environ={}), pieces.extend)
+
+    answer = json.loads("".join(pieces))
+    assert (code, answer["decision"], out.getvalue()) == (0, "keep", "")
+    assert answer["verdict"] == run_explain_report(stage, "shop/web:2.0").verdict
+    assert {"production"} == {use["cluster"] for use in answer["uses"]}

@@ -67,6 +67,13 @@ def test_children_and_attached_manifests_go_with_an_index() -> None:
     assert going("missing") == set()
 
 
+def test_kept_child_does_not_go_with_its_index() -> None:
+    images = [image("a"), image("kept"), index("i", ["a", "kept"])]
+    asked = evidence(inventory([tag("1.0", "i"), tag("young", "kept", days=1)], images))
+
+    assert {manifest.digest for manifest in deleted_with(asked, decide(asked), d("i"))} == {d("i"), d("a")}
+
+
 def test_unused_tag_has_no_decision_without_uses() -> None:
     explanation = explain_tag(evidence(inventory([tag("1.0", "a")])), "1.0")
 

@@ -57,8 +57,9 @@ class Records:
     def uses(self, repository: str) -> PastUses:
         return self.past if repository == REPOSITORY else NO_USES
 
-    def candidate_since(self, _: str, item: Tag | Manifest) -> datetime | None:
-        return self.candidates.get(item.name if isinstance(item, Tag) else item.digest)
+    def candidate_since(self, repository: str, item: Tag | Manifest) -> datetime | None:
+        name = item.name if isinstance(item, Tag) else item.digest
+        return self.candidates.get(name) if repository == REPOSITORY else None
 
 
 def plan(repository: RepositoryInventory, history: History, policy: RetentionPolicy, *uses: ImageUse) -> RepositoryPlan:
@@ -179,6 +180,13 @@ def test_latest_of_several_past_uses_is_named(digests: str) -> None:
     planned = plan(repository, history, RetentionPolicy(used_within=TWO_WEEKS), use("live", None, running=True))
 
     assert reasons(planned, "a")[0][1] == str(later)
+
+
+def test_only_recent_uses_count_of_each_kind() -> None:
+    uses = PastUses({"a": RECENT, "b": EXPIRED}, {d("x"): EXPIRED, d("y"): RECENT}, EXPIRED)
+
+    assert uses.within(timedelta(days=14), NOW) == PastUses({"a": RECENT}, {d("y"): RECENT}, None)
+    assert PastUses(of_any=RECENT).within(timedelta(days=14), NOW).of_any == RECENT
 
 
 def test_past_uses_without_the_option_keep_nothing() -> None:

@@ -233,3 +233,14 @@ def test_inventory_takes_tags_as_they_are_now() -> None:
 
     assert [(entry.name, entry.digest) for entry in now.tags] == [("moved", d("b")), ("same", d("a"))]
     assert repository.with_tags({}) is repository
+
+
+def test_names_source_is_shared_by_the_same_names_only() -> None:
+    """Mentions that were looked up for other names would be stale."""
+    repository = inventory([tag("1", "a")], [image("a"), image("b")])
+    source = repository.names_source
+    assert repository.marked(locked=True).names_source is source
+    assert repository.with_edges([image("a")]).names_source is source
+    assert repository.with_edges([image("c")]).names_source is not source
+    assert repository.without([d("b")]).names_source is not source
+    assert replace(repository, tags=()).names_source is not source

@@ -16,6 +16,7 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Untag, ordered_steps, waves
 from tests.helpers.generated_inventories import (
     NOW,
+    OCI_CONFIG,
     OCI_IMAGE,
     UNTAGGED,
     d,
@@ -71,6 +72,19 @@ def test_independent_steps_share_a_wave_in_order() -> None:
     assert [step for wave in waves(reversed(planned.steps)) for step in wave][-1].digest == d("x")
 
 
+def test_possible_subject_waits_for_unread_referrers_and_their_signatures() -> None:
+    """The registry would delete the unread manifest, and what is attached to it, with its subject."""
+    unread = structs.replace(image("u"), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, known=False)
+    repository = inventory(
+        [tag("1", "a"), tag("2", "u"), tag("3", "i")],
+        [image("a"), unread, referrer("r", "u"), referrer("s", "r"), index("i", ["u", "r"])],
+    )
+
+    groups = [{step.digest for step in wave} for wave in waves(plan(repository).steps)]
+
+    assert groups == [{d("s"), d("i")}, {d("r")}, {d("u")}, {d("a")}]
+
+
 def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() -> None:
     """Those without a time come last of them: it is unknown which of them refers to which."""
     made = {"a": 3, "b": 1, "c": 2, "d": None}
@@ -81,6 +95,14 @@ def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() 
     repository = inventory([], [*unread, image("e")])
     removal = Removal(frozenset(), frozenset(repository.manifests), frozenset())
     assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "bcade"]
+
+
+def test_referrer_of_an_unread_referrer_is_deleted_before_it() -> None:
+    """Although the unread one is deleted before all others."""
+    unread = structs.replace(image("b"), media_type=OCI_IMAGE, known=False)
+    repository = inventory([], [image("a"), unread, referrer("s", "b"), referrer("t", "s")])
+    removal = Removal(frozenset(), frozenset(repository.manifests), frozenset())
+    assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "tsba"]
 
 
 def test_cyclic_steps_raise() -> None:

@@ -69,7 +69,7 @@ def named_images(draw: st.DrawFn, names: Sequence[str], repositories: Sequence[i
 
 @st.composite
 def evidence(draw: st.DrawFn, names: Sequence[str], repositories: Sequence[int]) -> GeneratedEvidence:
-    """Each kind in one world of four, unlisted manifests in one of eight."""
+    """Each kind in one world of six or so, unlisted manifests in one of twelve."""
     texts = st.builds(
         GeneratedText,
         st.sampled_from(list(WAYS)),
@@ -80,18 +80,22 @@ def evidence(draw: st.DrawFn, names: Sequence[str], repositories: Sequence[int])
     )
     images = named_images(names, repositories)
 
-    def sometimes(one: st.SearchStrategy[Any], most: int, worlds: int = 4) -> tuple[Any, ...]:
-        return tuple(draw(st.lists(one, min_size=1, max_size=most))) if draw(st.integers(1, worlds)) == 1 else ()
+    def sometimes(one: st.SearchStrategy[Any], most: int, worlds: int = 5) -> tuple[Any, ...]:
+        return tuple(draw(st.lists(one, min_size=1, max_size=most))) if draw(st.integers(0, worlds)) == worlds else ()
 
     unlisted = st.builds(NamedImage, st.sampled_from(repositories), st.none(), st.integers(0, 7))
     return GeneratedEvidence(
-        sometimes(texts, 3), sometimes(images, 2), sometimes(images, 3), sometimes(images, 2), sometimes(unlisted, 2, 8)
+        sometimes(texts, 3),
+        sometimes(images, 2),
+        sometimes(images, 3),
+        sometimes(images, 2),
+        sometimes(unlisted, 2, 11),
     )
 
 
 @st.composite
 def rules(draw: st.DrawFn, *, regex: bool) -> tuple[RepositoryRule, ...]:
-    """Rules for whole repositories, in one world of four."""
+    """Rules for whole repositories, in one world of six or so."""
     rule = st.builds(
         RepositoryRule,
         st.sampled_from([("team/.*",) if regex else ("team/*",), ("a",), ("!a",)]),
@@ -99,7 +103,7 @@ def rules(draw: st.DrawFn, *, regex: bool) -> tuple[RepositoryRule, ...]:
         st.sampled_from([0, 0, 1, 2]),
         st.sampled_from([False, False, False, True]),
     )
-    return tuple(draw(st.lists(rule, min_size=1, max_size=2))) if draw(st.integers(1, 4)) == 1 else ()
+    return tuple(draw(st.lists(rule, min_size=1, max_size=2))) if draw(st.integers(0, 5)) == 5 else ()
 
 
 @dataclass

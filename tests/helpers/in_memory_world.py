@@ -261,7 +261,7 @@ def connect_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the tool's clients connect in memory and use the loop's time."""
     monkeypatch.setattr("aiohttp.TCPConnector", _Connector)
     monkeypatch.setattr(network, "trust", lambda _: _trust())
-    monkeypatch.setattr(ssl, "create_default_context", lambda **_: _trust())
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: _trust())
     # Replace slow calls: each of them takes longer than all requests of a run.
     monkeypatch.setattr(yaml, "safe_load", lambda text: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     monkeypatch.setattr(os, "fsync", lambda _: None)

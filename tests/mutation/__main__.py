@@ -90,7 +90,7 @@ def quick_tests(function: str, tests: set[str], durations: dict[str, float], lim
         path = test.partition("::")[0]
         return not path.endswith(f"/test_{module}.py"), not path.startswith(f"tests/{folder}"), durations[test], test
 
-    chosen = []
+    chosen: list[str] = []
     for test in sorted(tests, key=order):
         if (limit := limit - durations[test]) < 0 and chosen:
             break
@@ -119,7 +119,7 @@ def choose(patterns: list[str], sample: int, seconds: float, *, again: bool) -> 
         by_module: dict[int, list[Any]] = {}
         for data, name, code in sorted(changes, key=lambda change: hashlib.sha256(change[1].encode()).digest()):
             by_module.setdefault(id(data), []).append((data, name, code))
-        chosen = []
+        chosen: list[Any] = []
         for of_module in by_module.values():
             for turn, (data, name, code) in enumerate(of_module[: sample or None]):
                 turns[name] = turn

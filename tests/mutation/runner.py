@@ -17,7 +17,7 @@ from mutmut.utils.file_utils import change_cwd
 from mutmut.workers import isolation
 
 
-class CollectedTests(PytestRunner):
+class CollectedTests(PytestRunner):  # type: ignore[misc]
     """Runs tests that are collected already, if there are any, until one fails."""
 
     session: pytest.Session | None = None
@@ -27,7 +27,7 @@ class CollectedTests(PytestRunner):
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         if (session := CollectedTests.session) is None:
-            return super().run_tests(mutant_name=mutant_name, tests=tests)
+            return int(super().run_tests(mutant_name=mutant_name, tests=tests))
         items = {item.nodeid: item for item in session.items}
         session.items = [items[test] for test in tests if test in items]
         for function in caches():
@@ -40,7 +40,7 @@ class CollectedTests(PytestRunner):
         return int(bool(session.testsfailed))
 
 
-class CollectingServer(isolation.ForkServerRunner):
+class CollectingServer(isolation.ForkServerRunner):  # type: ignore[misc]
     """A fork server inside of pytest's own loop over the collected tests."""
 
     def _forkserver_main(self, work_fd: int, result_fd: int) -> None:

@@ -20,7 +20,7 @@ from acr_cleanup.records.ledger_file import LedgerError, check_writable, read_le
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOST = "contoso.azurecr.io"
 RESTORE = "Restore the ledger that the last run wrote, or remove the file: then a new one begins."
-YEAR = timedelta(days=366)
+YEAR, SECOND = timedelta(days=366), timedelta(seconds=1)
 
 
 def ledger(*, host: str = HOST, started: datetime = NOW, seen: datetime = NOW, since: datetime = NOW) -> Ledger:
@@ -50,6 +50,11 @@ def _write(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
 
+def _enlarge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, ledger_file.MAX_BYTES + 1)
+
+
 def _link(path: Path) -> None:
     write_ledger(path.with_name("other.json"), ledger())
     path.symlink_to("other.json")
@@ -69,7 +74,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (_link, "The ledger is a symbolic link. Name the file itself."),
     "folder": (Path.mkdir, "The ledger is a folder. Name a file, which the first run creates."),
     "pipe": (os.mkfifo, "The ledger is not a regular file. Name a file, which the first run creates."),
-    "large": (lambda path: (path.touch(), os.truncate(path, ledger_file.MAX_BYTES + 1)), _LARGE),
+    "large": (_enlarge, _LARGE),
     "gzip": (_write(gzip.compress(b"{}")), "The ledger is compressed with gzip. Decompress it before the run."),
     "version": (_write(b'{"schema_version": 2}'), f"{_VERSION} {RESTORE}"),
     "edited": (_edit, f"The ledger was modified after it was written (hash mismatch). {RESTORE}"),
@@ -114,7 +119,9 @@ def test_ledger_that_cannot_be_opened_is_refused(path: Path, monkeypatch: pytest
         (ledger(), NOW - timedelta(minutes=5), True),
         (ledger(), NOW - timedelta(minutes=5, seconds=1), False),
         (ledger(started=NOW + YEAR, seen=NOW + YEAR, since=NOW + YEAR), NOW, True),
-        *((ledger(**{name: NOW + YEAR + timedelta(seconds=1)}), NOW, False) for name in ("started", "seen", "since")),
+        (ledger(started=NOW + YEAR + SECOND), NOW, False),
+        (ledger(seen=NOW + YEAR + SECOND), NOW, False),
+        (ledger(since=NOW + YEAR + SECOND), NOW, False),
     ],
     ids=["5 minutes", "more", "a year", "first run", "use", "candidate"],
 )

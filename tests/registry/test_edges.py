@@ -181,4 +181,4 @@ async def test_signature_is_no_list_of_the_referrers_of_its_subject() -> None:
         for questions in (SubjectQuestions(bodies=(signature,)), SubjectQuestions(referrers=(subject,))):
             inventory = await connected.registry.read_subjects(inventory, questions)
     assert inventory.manifests[signature].known
-    assert (inventory.asked, inventory.unlistable) == (frozenset(), {subject})
+    assert (inventory.asked, inventory.unlistable) == (frozenset[Digest](), frozenset({subject}))

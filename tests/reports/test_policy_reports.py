@@ -101,8 +101,8 @@ def test_explanation_of_a_repository_names_the_rule_of_each_deleted_tag() -> Non
 def test_text_groups_tags_by_rule() -> None:
     page = lines(text.render(result()))
 
-    assert page[page.index("rule previews: older than 7d; the newest is kept") + 1] == "pr-1 (50d)"
-    assert page[page.index("no rule, so the top-level options: older than 30d") + 1] == "main (100d)"
+    assert page[page.index("rule previews: older than 7d; the newest is kept") + 1] == "pr-1 50d"
+    assert page[page.index("no rule, so the top-level options: older than 30d") + 1] == "main 100d"
     assert "kept: pushed less than 7d ago (rule `previews`) (2)" in page
     assert "kept: pushed less than 30d ago (1)" in page
     assert "kept: the rule `releases` keeps it (1)" in page

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+from rich.table import Table
 
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.left_out import LeftOutPart, PlannedPart, WhyLeftOut
@@ -149,11 +150,13 @@ def test_tables_count_the_tags_of_each_rule() -> None:
     (block,) = rule_blocks(planned(policy))
     (table,) = rule_table(planned(policy))
 
-    assert getattr(block, "rows", ()) == (
+    assert isinstance(block.renderable, Table)
+    cells = ([str(cell) for cell in column.cells] for column in block.renderable.columns)
+    assert list(zip(*cells, strict=True)) == [
         ("previews", "tags pr-*", "older than 7d", "2", "1"),
         ("releases", "tags v* of shop/*", "always kept", "1", "0"),
         ("(no rule)", "all other tags", "older than 30d", "1", "1"),
-    )
+    ]
     assert "| `previews` | `tags pr-*` | older than 7d | 2 | 1 |" in table
 
 

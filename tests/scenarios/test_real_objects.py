@@ -11,7 +11,7 @@ import pytest
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from tests.clusters.api_server.test_replay import DEAD, EXPECTED
 from tests.helpers.cluster_objects import CORPUS, capture_of
-from tests.helpers.stage import OLD, Stage, assert_invariants, shorten_pauses, staged
+from tests.helpers.stage import OLD, Stage, assert_invariants, shorten_pauses, staged_over_tls
 
 pytestmark = pytest.mark.extended
 
@@ -59,7 +59,7 @@ async def test_only_images_of_a_real_cluster_are_kept(
     It meets an API without a backend, which is waived.
     """
     shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         fill(stage, private)
         named = {
             (entry["repository"], "latest" if entry["implicit_latest"] else entry["tag"])

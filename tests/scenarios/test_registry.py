@@ -11,6 +11,7 @@ from aiohttp import web
 from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.roles import OBJECTS, RUN_COMMAND
 from acr_cleanup.emulator.world import Face
+from tests.helpers.mention_builders import config_map
 from tests.helpers.stage import (
     BOTH,
     OLD,
@@ -96,11 +97,20 @@ def unreadable_repository_does_not_stop_the_other(stage: Stage) -> None:
     stage.fault(service="acr", path=f"shop/api/{TAGS}", status=500)
 
 
+@scenarios.deletes("1.0")
+def used_repository_that_the_catalog_leaves_out_is_searched_for(stage: Stage) -> None:
+    """A second reading of the clusters finds what mentions it."""
+    stage.registry.push("shop/api", "1", age=OLD)
+    stage.cluster.add(config_map(image=stage.image("1.1")))
+    stage.fault(service="acr", path="/_catalog$", status=200, body={"repositories": ["shop/api"]})
+
+
 @scenarios.refuses("The registry's list of repositories leaves it out", "Run again")
-def repository_that_the_catalog_leaves_out_is_kept(stage: Stage) -> None:
+def repository_that_only_the_plan_can_list_is_kept(stage: Stage) -> None:
     """No object was searched for mentions of it."""
     stage.registry.push("shop/api", "1", age=OLD)
     stage.fault(service="acr", path="/_catalog$", status=200, body={"repositories": ["shop/api"]})
+    stage.fault(service="acr", path=f"shop/web/{TAGS}", status=403, times=1)
 
 
 @scenarios.refuses("listing the repositories", "404")

@@ -9,7 +9,7 @@ import pytest
 
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.errors import ConfigurationError
-from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged, staged_over_tls
+from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged_over_tls
 
 pytestmark = pytest.mark.extended
 
@@ -58,12 +58,12 @@ for variable, other in (("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), ("REQUESTS_CA_B
         del os.environ[other]
 
 
-@scenarios.refuses("SSL_CERT_FILE")
+@scenarios.refuses("SSL_CERT_FILE", over_tls=True)
 def untrusted_authority_advises_to_name_it(stage: Stage) -> None:
     del os.environ["SSL_CERT_FILE"], os.environ["REQUESTS_CA_BUNDLE"]
 
 
-@scenarios.refuses("HTTPS_PROXY")
+@scenarios.refuses("HTTPS_PROXY", over_tls=True)
 def missing_proxy_is_named_in_the_remedy(stage: Stage) -> None:
     os.environ["HTTPS_PROXY"] = "http://someone:pass-word@127.0.0.1:1"
     os.environ["NO_PROXY"] = ""
@@ -100,7 +100,7 @@ async def requested_hosts(
 
     `suffix`: of the registry's host. `domain`: of the cluster's API server.
     """
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         stage.registry.login_server = f"contoso.{suffix}"
         stage.cluster.domain = domain
         # The ordinary workload names a registry in the public cloud.
@@ -160,7 +160,7 @@ async def test_no_proxy_bypasses_a_missing_proxy(tmp_path: Path, monkeypatch: py
 
 
 async def test_second_run_has_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         await stage.tool.apply()
         deletions = stage.world.count(service="acr", method="DELETE")
         again = await stage.tool.apply()
@@ -170,7 +170,7 @@ async def test_second_run_has_nothing_to_do(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_registry_url_ignores_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         stage.settings(container_registry={"url": "https://Contoso.AzureCR.io/"})
         ran = await stage.tool.apply(stage.config)
 
@@ -179,7 +179,7 @@ async def test_registry_url_ignores_case(tmp_path: Path, monkeypatch: pytest.Mon
 
 async def test_two_names_for_one_cluster_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second entry was probably copied. The cluster that it meant would not be protected."""
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config()
         same = dict(config["kubernetes_clusters"]["production"])
         same["resource_group"] = same["resource_group"].upper()
@@ -189,7 +189,7 @@ async def test_two_names_for_one_cluster_are_rejected(tmp_path: Path, monkeypatc
 
 
 async def test_default_limit_of_500_deletions_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for number in range(499):
             stage.registry.tag(REPOSITORY, f"n{number}", stage.digest("1.0"), OLD)
         refused = await stage.tool.apply()

@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.mentions import How, Mention
-from tests.clusters.images.test_mention_kinds import world
+from tests.clusters.images.test_mention_kinds import D, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import mentions_of
 from tests.helpers.mention_builders import X, config_map, custom
 
 TAGS = ("gold", "1.4.2")
+
+
+def test_mention_of_a_digest_beside_a_name_tells_the_digest() -> None:
+    found = read(world("", [config_map(i=f"shop/web@{D}")], {"shop/web": "gold |"}))
+    (of_digest,) = mentions_of(found, "shop/web", *TAGS, digests=[D]).by_digest.values()
+    assert {mention.word for mention in of_digest} == {D}
 
 
 def mentions(*objects: dict[str, Any]) -> set[tuple[str, How, str]]:

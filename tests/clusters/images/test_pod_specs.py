@@ -242,6 +242,7 @@ def test_a_use_names_the_top_owner_where_it_is_known(of: str, metadata: dict[str
     obj = pod("web", f"{WEB}:1", **metadata)
     (use,) = read(obj if of == "Pod" else obj | {"spec": {"template": obj}}, of).uses
     assert str(use.workload) == workload
+    assert use.holder == ("" if workload.endswith(f"{of}/web") else f"{of}/web")
 
 
 CUSTOM = Kind("Thing", "things", "example.com")

@@ -25,7 +25,7 @@ from acr_cleanup.core.references import RegistryHost
 def test_other_registries_are_named_until_the_registry_itself_is(
     pages: list[bytes], registries: tuple[str, ...]
 ) -> None:
-    hosts = RegistryHosts(RegistryHost("contoso.azurecr.io", ("images.contoso.com",)))
+    hosts = RegistryHosts(RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.com"})))
     for page in pages:
         hosts.look(page)
     assert hosts.registries == registries

@@ -28,7 +28,7 @@ from acr_cleanup.settings.load import load_settings
 from tests.helpers.explanations import run_explain
 from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import PermissionScript, print_script
-from tests.helpers.stage import OLD, REPOSITORY, Stage, shorten_pauses, staged
+from tests.helpers.stage import OLD, REPOSITORY, Stage, shorten_pauses, staged_over_tls
 
 pytestmark = pytest.mark.extended
 
@@ -112,7 +112,7 @@ def assignments_in(script: PermissionScript) -> list[RoleAssignment]:
 async def granted(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     """Serve the world of a case, in which the identity has exactly the printed rights."""
     shorten_pauses(monkeypatch)
-    async with staged(folder, monkeypatch) as stage:
+    async with staged_over_tls(folder, monkeypatch) as stage:
         stage.cluster.auth = "entra-exec"
         for name, value in case.cluster.items():
             setattr(stage.cluster, name, value)
