@@ -18,7 +18,8 @@ from acr_cleanup.core.references import TAG
 _LINES = 6
 _LONGEST_LINE = 1_000
 _IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
-_SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*").fullmatch
+# `[web]`; and what separates documents of YAML.
+_SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*|---\s*").fullmatch
 _OPENS, _CLOSES = (":", "{", "[", "("), ("}", "]", ")")
 _LINE = re.compile(
     r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ $@-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
@@ -80,14 +81,11 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
 
     names_other: does this field name another repository?
     """
-    first = start
-    for _ in range(2 * _LINES + 1):
-        first = text.rfind("\n", 0, max(first, 0))
-    last = start
-    for _ in range(2 * _LINES + 1):
-        last = text.find("\n", last + 1) if last >= 0 else last
-    written = text[first + 1 : last if last >= 0 else len(text)].split("\n")
-    at = text.count("\n", first + 1, start)
+    first, last = _window_of(text, start, 2 * _LINES)
+    if "#" in text[first:last]:
+        first, last = _window_of(text, start, 5 * _LINES)
+    written = text[first:last].split("\n")
+    at = text.count("\n", first, start)
     lines = [_read(line) for line in written]
     owners = [
         index
@@ -97,8 +95,13 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
     ]
     others = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
     is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
-    for index in range(at if is_head else max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
+    # Lines with a comment alone are read, but not counted: a file of values explains each of its fields.
+    is_comment = [line.lstrip()[:1] == "#" for line in written]
+    for index in range(at if is_head else 0, len(lines)):
         line = lines[index]
+        first_line, last_line = sorted((index, at))
+        if last_line - first_line - is_comment[first_line:last_line].count(True) > _LINES:
+            continue
         if is_head and index > at and _ends_block(lines[at], line):
             return
         if index == at or not line.values or stem(line.key) in others or names_other("", line.key):
@@ -107,6 +110,15 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
             continue  # `Image{Repository: "shop/api", Tag: "canary"}`
         if _same_block(lines, at, index) or not any(_same_block(lines, index, other) for other in owners):
             yield from line.values
+
+
+def _window_of(text: str, start: int, lines: int) -> tuple[int, int]:
+    """The part of a text with the line of a place, and so many lines before and after it."""
+    first = last = start
+    for _ in range(lines + 1):
+        first = text.rfind("\n", 0, max(first, 0))
+        last = text.find("\n", last + 1) if last >= 0 else last
+    return first + 1, last if last >= 0 else len(text)
 
 
 def _names_other(line: _Line, names_other: Callable[[str, Any], bool]) -> bool:
@@ -151,7 +163,7 @@ def _read(line: str) -> _Line:
     is_section = len(line) < _LONGEST_LINE and _SECTION(line) is not None
     match = _LINE.fullmatch(line) if len(line) < _LONGEST_LINE and not is_section else None
     if match is None:
-        return _Line(indent, content, "", (), is_section, is_image, not text)
+        return _Line(indent, content, "", (), is_section, is_image, not text and not is_section)
     key = (match[2] or "").strip().rpartition(" ")[2]
     value = _plain(match[5])
     if not match[3] and (pair := _PROPERTY(line)) and says_tag(pair[1]):

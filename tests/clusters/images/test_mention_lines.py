@@ -55,6 +55,9 @@ FIELDS: Rows = [
     ("tags in a variable", deployment(env=env(IMAGE="shop/web", TAGS="gold lead")), LIST),
     ("two lists", custom(images="shop/web,shop/api", tags="gold,tin"), {"shop/web": "gold tin | old", "shop/api": "gold tin | old"}),
     ("imageTags", lines("repository: shop/web", "imageTags: [gold, lead]"), LIST),
+    ("comments before the tag", lines("image:", "  repository: shop/web", *["  ## The tag of the image, from the list of releases"] * 9, "  tag: gold"), WEB),
+    ("comments behind the tag", lines("image:", "  tag: gold", *["  ## The repository"] * 9, "  repository: shop/web"), WEB),
+    ("documents of one text", lines("repository: shop/web", "tag: gold", "---", "repository: shop/api", "tag: tin"), TWO),
     ("a tag of a longer name", lines("repository: shop/web", "targetImageTag: gold"), WEB),
     ("tag beside a digest", custom(image=f"{X}/shop/web@{D}", tag="gold"), WEB),
     ("releases below a name", config_map(v=json.dumps({"shop/web": [{"tag": "gold"}, {"tag": "lead"}]})), LIST),
@@ -73,6 +76,8 @@ KINDS: Rows = [
 NOT: Rows = [
     ("null of YAML", lines("image:", "  repository: shop/web", "  tag: ~"), NOTHING),
     ("null of YAML, before another image", lines("web:", "  repository: ~", "  tag: ~", "api:", "  repository: shop/api", "  tag: gold"), {"shop/web": "| gold tin", "shop/api": "gold | tin"}),
+    ("a tag of another image behind comments", lines("- image: shop/web", *["# The next image"] * 9, "- image: shop/api", "  tag: gold"), {"shop/web": "| gold tin", "shop/api": "gold | tin"}),
+    ("a tag ten lines away", lines("image: shop/web", *["key: value"] * 9, "tag: gold"), NOTHING),
     ("words of prose", lines("The web service.", "latest tag gold", "stage gold"), NOTHING),
     ("a program without a tag", lines("def web(tag):", "    print('gold', tag)"), NOTHING),
     ("tags of another image", lines("images:", "- name: shop/web", "  tag: lead", "- name: shop/api", "  tags: gold, tin"), {"shop/web": "lead | gold tin", "shop/api": "gold tin | lead"}),
