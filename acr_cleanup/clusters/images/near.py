@@ -55,8 +55,8 @@ _QUANTITY_KEY = re.compile(
 ).search
 _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
-_PAIR_NAMES = ("name", "key", "id", "parameter")
-_PAIR_VALUES = ("value", "default")
+_PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key")
+_PAIR_VALUES = ("value", "default", "Value")
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
 _IMAGE_WORDS = re.compile(
     r"(?:image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path)s?|[^a-z0-9]",
@@ -204,7 +204,10 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
     if above is not None and above.key != "metadata":
         # The list of the name itself is read above, within its distance.
         but = node.key if isinstance(node.value, list) else None
-        yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
+        claimed = _claimed(above.value, node.key, names_other)
+        # A container may be called `main`, like a branch. Its arguments do not mean that.
+        is_command = node.key in ("args", "command")
+        yield from _scalars(above.value, but=but, claimed={*claimed, "name"} if is_command else claimed)
 
 
 def _above(node: Node) -> Node | None:
