@@ -6,7 +6,7 @@ found anyway. A name is the path of a repository, or any of its ends at a slash,
 
 1. *beside*: a tag or digest directly after the name (`NAME:TAG`, `NAME TAG`, `NAME,TAG`);
 2. *object*: a distinctive tag (three characters or more, one of them a digit) anywhere in the object;
-3. *near*: any tag as a whole value near the name (`near`);
+3. *near*: any tag as a whole value near the name (`near`), or what an operator adds to it (`mention_index`);
 4. *digest*: 64 hex digits anywhere in any object, for every repository;
 5. *folder*: a beginning of repositories behind our host or a variable, with a distinctive tag: for all of them;
 6. *open*: a template where the tag belongs, or a range of versions: every tag. And our host with a name, but nothing by 1

@@ -74,6 +74,15 @@ KINDS: Rows = [
     ("sidecars of a PostgreSQL operator", config_map(sidecar_docker_images="exporter:shop/web:gold,logger:shop/api:tin"), TWO),
     ("results of a Tekton run", obj("TaskRun", {"status": {"results": [{"name": "IMAGE_URL", "value": f"{X}/shop/web"}, {"name": "IMAGE_DIGEST", "value": D}]}}, api="tekton.dev/v1"), {"shop/web": "| gold latest"}),
 ]  # fmt: skip
+DRIVER = {"nvidia/driver": "535.104.05-ubuntu22.04 | 525.60.13-ubuntu22.04"}
+OPERATORS: Rows = [
+    ("NVIDIA's operator adds the system", cr("ClusterPolicy", "nvidia.com/v1", driver={"repository": f"{X}/nvidia", "image": "driver", "version": "535.104.05"}), DRIVER),
+    ("the same, with one field for the image", cr("ClusterPolicy", "nvidia.com/v1", driver={"image": f"{X}/nvidia/driver", "version": "535.104.05"}), DRIVER),
+    ("a version that the registry has", custom(image=f"{X}/shop/web", version="1.4.2"), {"shop/web": "1.4.2 | 1.4.2-debug"}),
+    ("a channel is no beginning", custom(image=f"{X}/shop/web", tag="main"), {"shop/web": "| main-a1b2c3d"}),
+    ("a version is no beginning of a patch", custom(image=f"{X}/shop/web", tag="1.4"), {"shop/web": "| 1.4.2"}),
+    ("a version without our host", custom(image="shop/web", tag="1.4.2"), {"shop/web": "| 1.4.2-debug"}),
+]  # fmt: skip
 NOT: Rows = [
     ("null of YAML", lines("image:", "  repository: shop/web", "  tag: ~"), NOTHING),
     ("null of YAML, before another image", lines("web:", "  repository: ~", "  tag: ~", "api:", "  repository: shop/api", "  tag: gold"), {"shop/web": "| gold tin", "shop/api": "gold | tin"}),
@@ -85,7 +94,7 @@ NOT: Rows = [
     ("tags of another image", lines("images:", "- name: shop/web", "  tag: lead", "- name: shop/api", "  tags: gold, tin"), {"shop/web": "lead | gold tin", "shop/api": "gold tin | lead"}),
     ("an image with another name", lines("image:", "  repository: shop/web", "  tag: gold", "side:", "  image:", "    name: quay.io/o/s", "    tag: tin"), WEB),
 ]  # fmt: skip
-WORLDS = [world(*row) for row in (*XML, *LANGUAGES, *FIELDS, *KINDS, *NOT)]
+WORLDS = [world(*row) for row in (*XML, *LANGUAGES, *FIELDS, *KINDS, *OPERATORS, *NOT)]
 
 
 @pytest.mark.parametrize("case", WORLDS, ids=lambda case: case.title)
