@@ -41,6 +41,24 @@ _INSTEAD = {
 class UsageParser(argparse.ArgumentParser):
     """A parser that reports a wrong usage in one line, and exits with 2."""
 
+    _intermixes = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """
+        Parse the arguments. CONFIG may also stand behind flags.
+
+        argparse otherwise takes an optional argument as missing when it meets a flag first.
+        """
+        if self._intermixes or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixes = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixes = False
+
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {_in_words(message)} See {self.prog} --help.\n")
         sys.exit(2)

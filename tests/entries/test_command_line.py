@@ -90,6 +90,21 @@ def test_configuration_file_may_be_a_flag(flag: str) -> None:
     assert parsed(f"explain shop/web:1 {flag}=file.json").config == Path("file.json")
 
 
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        (
+            "explain shop/web:1 --format json a.yaml",
+            {"target": "shop/web:1", "config": Path("a.yaml"), "format": "json"},
+        ),
+        ("apply a.yaml --keep-last 3 30", {"config": Path("a.yaml"), "days": "30", "keep_last": "3"}),
+        ("collect --out o --only edge a.yaml", {"config": Path("a.yaml"), "only": ["edge"]}),
+    ],
+)
+def test_arguments_may_stand_behind_flags(line: str, values: dict[str, object]) -> None:
+    assert values.items() <= vars(parsed(line)).items()
+
+
 def test_arguments_after_two_dashes_are_values() -> None:
     assert parsed("plan -- file.json").config == Path("file.json")
 
