@@ -240,6 +240,12 @@ class RepositoryInventory:
                 signers[subject].append(tag)
         return {digest: tuple(tags) for digest, tags in signers.items()}
 
+    @cached_property
+    def hidden_subjects(self) -> frozenset[Digest]:
+        """The subjects, of referrers and of tags, that may be among the manifests that are not listed."""
+        subjects = self.signers_of.keys() | self.referrers_of.keys() if self.hidden else frozenset()
+        return frozenset(subjects - self.manifests.keys())
+
     def is_companion(self, referrer: Digest, subject: Digest) -> bool:
         """
         Does a kept subject keep this referrer?

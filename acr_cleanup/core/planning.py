@@ -121,13 +121,14 @@ def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> Kee
     `subject`, or it is one of the last tags of a kept manifest.
     """
     manifest = inventory.manifests.get(tag.digest)
-    subjects = (tag.subject, manifest.subject if manifest else None)
-    kept = [
-        subject
-        for subject in subjects
-        if subject is not None and subject in inventory.manifests and subject not in removal.manifests
-    ]
-    return KeepReason(Rule.ATTACHED, f"belongs to {short(kept[0])}, which is kept" if kept else _EXPIRES)
+    subjects = [subject for subject in (tag.subject, manifest.subject if manifest else None) if subject is not None]
+    for subject in subjects:
+        if subject in inventory.manifests and subject not in removal.manifests:
+            return KeepReason(Rule.ATTACHED, f"belongs to {short(subject)}, which is kept")
+    for subject in subjects:
+        if subject in inventory.hidden_subjects:
+            return KeepReason(Rule.ATTACHED, f"belongs to {short(subject)}, which is not listed and may exist")
+    return KeepReason(Rule.ATTACHED, _EXPIRES)
 
 
 def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> bool:

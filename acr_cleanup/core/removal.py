@@ -10,6 +10,7 @@ Keeping one item keeps its relatives, transitively:
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
   subject. A referrer image may be no companion of its subject (`is_companion`): a kept subject does
   not keep it;
+- a subject that is not listed is kept if the registry counts more manifests than it lists;
 - a kept tag keeps its manifest, and the manifest it is named after;
 - if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
@@ -163,6 +164,7 @@ class RemovableSet:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
+        self._newly_kept += inventory.hidden_subjects
         for tag in inventory.tags:
             if tag.name not in free_tags:
                 self._keep_tag(tag)
@@ -231,11 +233,11 @@ class RemovableSet:
         inventory = self._inventory
         while self._newly_kept:
             digest = self._newly_kept.pop()
-            manifest = inventory.manifests[digest]
-            for child in manifest.children:
-                self._keep(child)
-            if manifest.subject is not None:
-                self._keep(manifest.subject)
+            if (manifest := inventory.manifests.get(digest)) is not None:
+                for child in manifest.children:
+                    self._keep(child)
+                if manifest.subject is not None:
+                    self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
                 if inventory.is_companion(referrer, digest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest
@@ -215,6 +216,23 @@ def test_unlisted_tag_may_be_on_any_manifest() -> None:
 
     assert planned.warnings == (Unlisted(REPOSITORY, 0, 1),)
     assert [type(step) for step in planned.steps] == [Untag]
+
+
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_tag_of_an_unlisted_subject_is_kept(hidden: int) -> None:
+    """A signature by name or by `subject`. If every manifest is listed, the subject does not exist."""
+    signature = f"sha256-{d('lost')[7:]}.sig"
+    referrers = [referrer("r", "lost"), referrer("s", "x")]
+    repository = inventory(
+        [tag("1.0", "x"), tag(signature, "b"), tag("sbom", "r")], [image("x"), image("b"), *referrers]
+    )
+    planned = plan(replace(repository, hidden=hidden))
+
+    kept = {decision.tag.name: decision.reasons for decision in planned.decisions if not decision.deletes}
+    assert kept.keys() == ({signature, "sbom"} if hidden else set())
+    for reasons in kept.values():
+        assert [reason.rule for reason in reasons] == [Rule.ATTACHED]
+        assert reasons[0].detail.endswith("which is not listed and may exist")
 
 
 def test_unreadable_and_unlisted_manifests_both_warn() -> None:

@@ -26,7 +26,8 @@ class Uses:
     `any_tag`: repositories in which every tag may be used.
     `referenced`, `running`: repositories in these scopes.
     `kept_tags`, `kept_digests`: named by the keep list or pulled, each with its repository.
-    `hidden`: repositories with a manifest that no list shows, and so may need any other.
+    `hidden`: repositories with a manifest that no list shows, and so may need any other. A subject that does not
+    exist may then be that one.
     """
 
     tags: set[tuple[str, str]] = field(default_factory=set)
@@ -239,6 +240,10 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
             companion_of(name),
             None if repository.has_own_rules(digest) else repository.manifests[digest].subject,
         }
+        if repository.name in uses.hidden and any(
+            subject not in repository.manifests for subject in subjects if subject
+        ):
+            return True
         return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
     def must_keep_manifest(digest: str) -> bool:
