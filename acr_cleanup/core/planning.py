@@ -39,6 +39,7 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
 
+_HIDDEN = "not listed and may exist"
 _EXPIRES = (
     "its manifest is kept, and the registry's retention policy may delete manifests that have no tag "
     "(or that policy could not be read)"
@@ -121,14 +122,14 @@ def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> Kee
     `subject`, or it is one of the last tags of a kept manifest.
     """
     manifest = inventory.manifests.get(tag.digest)
-    subjects = [subject for subject in (tag.subject, manifest.subject if manifest else None) if subject is not None]
-    for subject in subjects:
-        if subject in inventory.manifests and subject not in removal.manifests:
-            return KeepReason(Rule.ATTACHED, f"belongs to {short(subject)}, which is kept")
-    for subject in subjects:
-        if subject in inventory.hidden_subjects:
-            return KeepReason(Rule.ATTACHED, f"belongs to {short(subject)}, which is not listed and may exist")
-    return KeepReason(Rule.ATTACHED, _EXPIRES)
+    kept = [
+        f"belongs to {short(subject)}, which is {'kept' if subject in inventory.manifests else _HIDDEN}"
+        for subject in (tag.subject, manifest.subject if manifest else None)
+        if subject is not None
+        and (subject in inventory.hidden_subjects or subject in inventory.manifests)
+        and subject not in removal.manifests
+    ]
+    return KeepReason(Rule.ATTACHED, kept[0] if kept else _EXPIRES)
 
 
 def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> bool:
