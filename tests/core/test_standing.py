@@ -21,7 +21,7 @@ from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy
 from acr_cleanup.core.second_look import confirm, still_planned
 from acr_cleanup.core.standing import RecentChanges, StandingDecision, independent
-from acr_cleanup.core.steps import DeleteManifest, Step
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import UsageIndex
 from tests.helpers.drawn_inventories import DIGESTS, all_old, inventories, named_uses
 from tests.helpers.fake_registry import recent_changes
@@ -275,6 +275,8 @@ def test_own_deletions_change_nothing() -> None:
     decision = standing()
     decision.deleted(decision.planned[d("a")])
     assert stands(decision, inventory([tag("2", "b"), tag("kept", "k", days=0)])) == (True, True)
+    decision.deleted(Untag(tag("kept", "k", days=0)))
+    assert (decision.names, decision.digests) == ({"2"}, {d("b"), d("k")})
 
 
 @pytest.mark.parametrize(
