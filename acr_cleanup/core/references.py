@@ -133,8 +133,8 @@ _HOST_IN_TEXT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+
 
 
 def normalise_host(host: str) -> str:
-    """The host in lower case, without the default port of HTTPS."""
-    return host.lower().removesuffix(":443")
+    """The host in lower case, without the default port of HTTPS and the full stop of an absolute name."""
+    return host.lower().removesuffix(":443").removesuffix(".")
 
 
 def parse_digest(text: str) -> Digest:

@@ -17,7 +17,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.in_memory_world import serving
-from tests.helpers.tool_runs import Tool
+from tests.helpers.tool_runs import Tool, serving_over_tls
 
 OLD = timedelta(days=100)
 
@@ -29,6 +29,18 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     The tool uses real host names, through a proxy.
     """
+    async with serving(_one_cluster(), tmp_path, monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+async def tool_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """The same on sockets, for run commands: `kubectl` is another process."""
+    async with serving_over_tls(_one_cluster(), tmp_path, monkeypatch) as served:
+        yield served
+
+
+def _one_cluster() -> World:
     world = World(face="proxy", run_command=run_command)
     registry = world.registry
     for name in ("1.0", "1.1", "2.0"):
@@ -39,8 +51,7 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     cluster = ClusterState("aks-prod")
     cluster.run(build.deployment("shop", "web", [registry.image("shop/web", "2.0")]))
     world.clusters["production"] = cluster
-    async with serving(world, tmp_path, monkeypatch) as served:
-        yield served
+    return world
 
 
 async def test_apply_deletes_exactly_the_selected_tags(tool: Tool) -> None:
@@ -207,22 +218,22 @@ async def test_unparsable_image_blocks_if_it_names_the_registry(tool: Tool) -> N
         ({"prefix_line": "Warning: something is deprecated"}, "Warning"),
     ],
 )
-async def test_damaged_run_command_log_blocks(tool: Tool, knobs: dict[str, object], word: str) -> None:
-    await add_cluster(tool, private=True, **knobs)
+async def test_damaged_run_command_log_blocks(tool_over_tls: Tool, knobs: dict[str, object], word: str) -> None:
+    await add_cluster(tool_over_tls, private=True, **knobs)
 
-    await assert_refused(tool, "second", word)
+    await assert_refused(tool_over_tls, "second", word)
 
 
 @pytest.mark.extended
-async def test_private_cluster_is_read_by_run_command(tool: Tool) -> None:
-    cluster = await add_cluster(tool, private=True)
-    cluster.add(build.cronjob("batch", "nightly", [tool.world.registry.image("shop/web", "1.0")]))
+async def test_private_cluster_is_read_by_run_command(tool_over_tls: Tool) -> None:
+    cluster = await add_cluster(tool_over_tls, private=True)
+    cluster.add(build.cronjob("batch", "nightly", [tool_over_tls.world.registry.image("shop/web", "1.0")]))
 
-    ran = await tool.apply()
+    ran = await tool_over_tls.apply()
 
     assert ran.code == 0
     assert ran.deleted == {"shop/web:1.1"}
-    assert tool.world.count(service="arm", path="runCommand") > 0
+    assert tool_over_tls.world.count(service="arm", path="runCommand") > 0
 
 
 async def test_unknown_registry_is_refused_by_name(tool: Tool) -> None:

@@ -25,7 +25,7 @@ from acr_cleanup.records import journal as journal_module
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
-from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged
+from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged, staged_over_tls
 from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
 PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
@@ -305,7 +305,7 @@ async def test_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.extended
 async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9, both journals together contain each deletion, and each is counted once."""
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for number in range(60):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         all_tags = set(stage.repository.tags)
@@ -342,7 +342,7 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
 @pytest.mark.extended
 async def test_concurrent_runs_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag that the other run deleted is gone; together they count each deletion once."""
-    async with staged(tmp_path, monkeypatch) as stage:
+    async with staged_over_tls(tmp_path, monkeypatch) as stage:
         for number in range(30):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         stage.world.faults.append(Fault(service="acr", method="DELETE", latency=0.05))

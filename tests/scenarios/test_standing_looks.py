@@ -25,7 +25,7 @@ from tests.scenarios.test_interleaved import CHANGES, Event, Others, assert_resp
 
 pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
-RUNS = int(os.environ.get("ACR_CLEANUP_RACES", "30"))
+RUNS = int(os.environ.get("ACR_CLEANUP_RACES", "60"))
 SEED = int(os.environ.get("ACR_CLEANUP_SEED", "1"))
 PLAIN = tuple(f"plain-{number}" for number in range(6))
 NAMES = ("shop/web:1.0", "shop/web:1.1", "shop/web:multi", *(f"shop/web:{name}" for name in PLAIN))

@@ -136,9 +136,16 @@ def test_image_starts_isolated_python_without_shell() -> None:
     ]
 
 
-@pytest.mark.parametrize("instruction", ["USER", "WORKDIR", "CMD", "ADD", "ENV"])
+@pytest.mark.parametrize("instruction", ["USER", "WORKDIR", "CMD", "ADD"])
 def test_dockerfile_has_no_instruction_reserved_for_runner(instruction: str) -> None:
     assert not re.search(rf"^{instruction}\b", DOCKERFILE, re.MULTILINE)
+
+
+def test_image_sets_variables_of_the_c_library_only() -> None:
+    """The runner passes all variables of the job, which must not be hidden."""
+    variables = re.findall(r"^ENV (.*)$", DOCKERFILE, re.MULTILINE)
+    assert variables
+    assert all(name.startswith("MALLOC_") for line in variables for name in line.split())
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "tests/image/runner.Dockerfile"])

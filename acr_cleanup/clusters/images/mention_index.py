@@ -7,6 +7,7 @@ table for all objects. Objects with very many words are not in the table: each r
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames,
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.workload import Workload
 
+_JOINTS = re.compile("[-_]").finditer
 _UNPACKED_AT_ONCE, _KEYS_AT_ONCE = 32, 256
 _MANY_NAMES = 16
 # Bytes searched in large objects, and the cost of unpacking one compared with a search in it: half a minute in all.
@@ -90,7 +92,19 @@ class MentionIndex:
                 found.tags(forms[word], self._mention(index, key, word, of_key.loose))
         for index in of_key.opened:
             found.open(self._mention(index, key, "", How.OPEN))
+        self._extended(key, [index for index in of_key.given if index not in hits], forms, found)
         self._bare(key, [index for index in of_key.bare if index not in hits], listed, found)
+
+    def _extended(self, key: str, indexes: Iterable[int], forms: Mapping[str, list[str]], found: _Found) -> None:
+        """Add the tags that begin with a version beside the name, which the registry lacks: `535.104.05-ubuntu22.04`."""
+        wanted: defaultdict[str, list[int]] = defaultdict(list)
+        for index in indexes:
+            for word in filter(is_distinctive, self.objects[index].names[key].near):
+                wanted[word].append(index)
+        for form in forms if wanted else ():
+            for match in _JOINTS(form):
+                for index in wanted.get(word := form[: match.start()], ())[:MOST_SHOWN]:
+                    found.tags(forms[form], self._mention(index, key, word, How.NEAR))
 
     def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
         """Add objects that name a repository behind our host without a tag: `latest` if it exists, otherwise any tag."""
@@ -124,6 +138,8 @@ class MentionIndex:
                 (of_key.bare if finding.is_partial else of_key.opened).append(index)
             elif finding.bare and not finding.has_tag:
                 of_key.bare.append(index)
+            elif finding.bare or (of_key.is_folder and finding.near):
+                of_key.given.append(index)
         return of_key
 
     # -- rule 2 ------------------------------------------------------------------------------------
@@ -189,13 +205,17 @@ class MentionIndex:
 
 @dataclass(slots=True)
 class _OfKey:
-    """The objects filed under one key, by word; and the objects that may mean any tag, or `latest`."""
+    """
+    The objects filed under one key, by word; the objects that may mean any tag, or `latest`; and those that give a tag
+    in a field beside our name.
+    """
 
     indexes: frozenset[int]
     is_folder: bool
     words: defaultdict[str, list[tuple[int, How]]] = field(default_factory=lambda: defaultdict(list))
     opened: list[int] = field(default_factory=list)
     bare: list[int] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
 
     @property
     def loose(self) -> How:

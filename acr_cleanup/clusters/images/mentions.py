@@ -6,7 +6,7 @@ found anyway. A name is the path of a repository, or any of its ends at a slash,
 
 1. *beside*: a tag or digest directly after the name (`NAME:TAG`, `NAME TAG`, `NAME,TAG`);
 2. *object*: a distinctive tag (three characters or more, one of them a digit) anywhere in the object;
-3. *near*: any tag as a whole value near the name (`near`);
+3. *near*: any tag as a whole value near the name (`near`), or what an operator adds to it (`mention_index`);
 4. *digest*: 64 hex digits anywhere in any object, for every repository;
 5. *folder*: a beginning of repositories behind our host or a variable, with a distinctive tag: for all of them;
 6. *open*: a template where the tag belongs, or a range of versions: every tag. And our host with a name, but nothing by 1
@@ -206,6 +206,7 @@ class _Reader:
             self._tagged(finding, written, text, following)
         elif written.digest:
             finding.beside.setdefault(written.digest, text.field)
+            self._near(finding, text, only_tag_keys=True, only_beside=True)
         elif written.colon or written.variable:
             self._after_colon(finding, written, chunk, text, start)
         elif patterns.RANGE_BESIDE.match(following):
@@ -251,7 +252,7 @@ class _Reader:
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
         self._places -= 1
-        if self._places < 0:
+        if self._places < 0 or self._room < 0:
             # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
             finding.open = finding.open or ("" if beside else text.field)
         elif not near.is_weak(text):
@@ -329,12 +330,13 @@ class _Reader:
     def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
         if near.is_range(value) or near.is_template(value):
             self._open(finding, text)
-        if digest := near.digest_of(value.value):
-            finding.beside.setdefault(digest, text.field)
-            finding.has_tag = True
-        finding.has_tag = finding.has_tag or (near.says_tag(value.key) and bool(near.whole(value.value)))
-        if (word := near.whole(value.value)) and (word := plain_form(word)) not in finding.near:
-            finding.near[word] = text.field
+        for entry in near.entries(value):
+            if digest := near.digest_of(entry):
+                finding.beside.setdefault(digest, text.field)
+                finding.has_tag = True
+            if word := near.whole(entry):
+                finding.has_tag = finding.has_tag or near.says_tag(value.key)
+                finding.near.setdefault(plain_form(word), text.field)
 
     def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
         for value in near_lines.values_in_line_near(text.text, start, end):
@@ -344,6 +346,7 @@ class _Reader:
         for value in near_lines.values_in_lines_near(
             text.text, start, text.text[start:end], self._names_other(finding)
         ):
+            self._room -= 1
             self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:

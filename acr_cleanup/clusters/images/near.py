@@ -35,9 +35,13 @@ CHART_KEYS = frozenset({"chart", "chartName"})
 CHART_VERSIONS = frozenset({"version", "targetRevision", "chartVersion"})
 # Helm reads `0.4` as every 0.4.x: https://github.com/Masterminds/semver#basic-comparisons
 _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
+# Fields whose texts list several tags.
+_LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
+_LIST = re.compile(r"[,;\s]+")
+_LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
 _NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
 _RANGE = re.compile(
-    r"\s*(?:[~^=<>!*]|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
+    r"\s*(?:[~^=<>!].|\*|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LISTS_OF_VALUES = 2
@@ -51,11 +55,11 @@ _QUANTITY_KEY = re.compile(
 ).search
 _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
-_PAIR_NAMES = ("name", "key", "id", "parameter")
-_PAIR_VALUES = ("value", "default")
+_PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key")
+_PAIR_VALUES = ("value", "default", "Value")
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
 _IMAGE_WORDS = re.compile(
-    r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]",
+    r"(?:image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path)s?|[^a-z0-9]",
     re.IGNORECASE,
 )
 
@@ -75,6 +79,15 @@ def whole(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     return ""
+
+
+def entries(value: Value) -> Sequence[str]:
+    """
+    >>> entries(Value("tags", "canary, stable")), entries(Value("note", "canary, stable"))
+    (['canary', 'stable'], ('canary, stable',))
+    """
+    is_list = value.key[-1:] in "sS" and len(value.value) < _LONGEST_LIST and _LIST_KEY(value.key) is not None
+    return _LIST.split(value.value, _MOST_ENTRIES) if is_list else (value.value,)
 
 
 def digest_of(value: str) -> str:
@@ -191,7 +204,10 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
     if above is not None and above.key != "metadata":
         # The list of the name itself is read above, within its distance.
         but = node.key if isinstance(node.value, list) else None
-        yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
+        claimed = _claimed(above.value, node.key, names_other)
+        # A container may be called `main`, like a branch. Its arguments do not mean that.
+        is_command = node.key in ("args", "command")
+        yield from _scalars(above.value, but=but, claimed={*claimed, "name"} if is_command else claimed)
 
 
 def _above(node: Node) -> Node | None:
@@ -214,6 +230,7 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
         yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
+        yield from _below({key: value}, lambda _key, _value: False)
     elif value is None or isinstance(value, bool):
         yield from _scalars(node.value, but=key, claimed=frozenset())
     else:

@@ -12,18 +12,30 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from acr_cleanup.clusters.images.near import Value, is_tag_key, may_be_tag, stem
+from acr_cleanup.clusters.images.near import Value, is_tag_key, may_be_tag, says_tag, stem
 from acr_cleanup.core.references import TAG
 
 _LINES = 6
 _LONGEST_LINE = 1_000
 _IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
-_SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*").fullmatch
-_OPENS = (":", "{", "[", "(")
+# `[web]`; and what separates documents of YAML.
+_SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*|---\s*").fullmatch
+_OPENS, _CLOSES = (":", "{", "[", "("), ("}", "]", ")")
 _LINE = re.compile(
-    r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ -]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""", re.DOTALL
+    r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ $@-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
+    re.DOTALL,
 )
-_ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100})=([^\s=]+)").fullmatch
+_ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100}) ?= ?([^\s=]+)").fullmatch
+# `web.tag canary`, `ENV TAG canary`, `#define TAG "canary"`, `(tag "canary")`: a blank in place of the sign.
+_PROPERTY = re.compile(
+    r"\s*(?:#define |env |arg |set\()?[({:]*([A-Za-z][A-Za-z0-9_.-]*+)[ \t]++(\S+)\s*", re.IGNORECASE
+).fullmatch
+# `<tag>1</tag>`, `<entry key="web.tag">1</entry>`, `<property name="tag" value="1"/>`
+_ELEMENT = re.compile(r"(\s*)<([A-Za-z][A-Za-z0-9_.:-]*+)([^<>]*+)(?:(?<=/)>|>([^<>]++)</[^<>]++>)\s*").fullmatch
+_ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_.:-])(key|name|id|value)=["']([^"']*)["']""").findall
+# `${TAG:-canary}`; and the texts in `TAG = getenv("TAG", "canary")`.
+_DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*+):?[-=]([^{}]*+)\}").findall
+_QUOTED = re.compile(r"""["']([^"'\s]+)["']""").findall
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
     r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(\s])\s{0,3}[\"'(]{0,3}"
@@ -32,7 +44,7 @@ _TAG_AFTER = re.compile(
 )
 _WINDOW = 300
 _CELLS = re.compile(r"[,|\t]")
-_MOST_CELLS = 12
+_MOST_CELLS, _MOST_LITERALS = 12, 4
 
 
 class _Line(NamedTuple):
@@ -69,34 +81,58 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
 
     names_other: does this field name another repository?
     """
-    first = start
-    for _ in range(2 * _LINES + 1):
-        first = text.rfind("\n", 0, max(first, 0))
-    last = start
-    for _ in range(2 * _LINES + 1):
-        last = text.find("\n", last + 1) if last >= 0 else last
-    written = text[first + 1 : last if last >= 0 else len(text)].split("\n")
-    at = text.count("\n", first + 1, start)
+    first, last = _window_of(text, start, 2 * _LINES)
+    if "#" in text[first:last]:
+        first, last = _window_of(text, start, 5 * _LINES)
+    written = text[first:last].split("\n")
+    at = text.count("\n", first, start)
     lines = [_read(line) for line in written]
     owners = [
         index
         for index, line in enumerate(lines)
-        if name not in written[index] and (line.is_image or _names_other(line, names_other))
+        if name not in written[index]
+        and (_names_other(line, names_other) or (line.is_image and (line.values or _has_name(lines, index))))
     ]
     others = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
     is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
-    for index in range(at if is_head else max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
+    # Lines with a comment alone are read, but not counted: a file of values explains each of its fields.
+    is_comment = [line.lstrip()[:1] == "#" for line in written]
+    for index in range(at if is_head else 0, len(lines)):
         line = lines[index]
+        first_line, last_line = sorted((index, at))
+        if last_line - first_line - is_comment[first_line:last_line].count(True) > _LINES:
+            continue
         if is_head and index > at and _ends_block(lines[at], line):
             return
         if index == at or not line.values or stem(line.key) in others or names_other("", line.key):
             continue
+        if index in owners and _names_other(line, names_other):
+            continue  # `Image{Repository: "shop/api", Tag: "canary"}`
         if _same_block(lines, at, index) or not any(_same_block(lines, index, other) for other in owners):
             yield from line.values
 
 
+def _window_of(text: str, start: int, lines: int) -> tuple[int, int]:
+    """The part of a text with the line of a place, and so many lines before and after it."""
+    first = last = start
+    for _ in range(lines + 1):
+        first = text.rfind("\n", 0, max(first, 0))
+        last = text.find("\n", last + 1) if last >= 0 else last
+    return first + 1, last if last >= 0 else len(text)
+
+
 def _names_other(line: _Line, names_other: Callable[[str, Any], bool]) -> bool:
     return any(names_other(value.key, value.value) for value in line.values)
+
+
+def _has_name(lines: Sequence[_Line], head: int) -> bool:
+    """Does the block of this head name an image? `image: {tag: canary}` of all charts does not."""
+    for line in lines[head + 1 :]:
+        if _ends_block(lines[head], line):
+            return False
+        if line.is_image or line.key == "name":
+            return True
+    return False
 
 
 def _ends_block(head: _Line, line: _Line) -> bool:
@@ -117,24 +153,31 @@ def _same_block(lines: Sequence[_Line], first: int, second: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _read(line: str) -> _Line:
+    if "<" in line and len(line) < _LONGEST_LINE and (element := _ELEMENT(line)):
+        attributes = dict(_ATTRIBUTE(element[3]))
+        key = next((attributes[name] for name in ("key", "name", "id") if name in attributes), element[2])
+        line = f"{element[1]}{key}: {attributes.get('value', element[4] or '')}"
     text = line.lstrip(" -\t")
     indent, content = len(line) - len(line.lstrip()), len(line) - len(text)
     is_image = len(line) < _LONGEST_LINE and _IMAGE_LINE(line) is not None
     is_section = len(line) < _LONGEST_LINE and _SECTION(line) is not None
     match = _LINE.fullmatch(line) if len(line) < _LONGEST_LINE and not is_section else None
     if match is None:
-        return _Line(indent, content, "", (), is_section, is_image, not text)
+        return _Line(indent, content, "", (), is_section, is_image, not text and not is_section)
     key = (match[2] or "").strip().rpartition(" ")[2]
     value = _plain(match[5])
+    if not match[3] and (pair := _PROPERTY(line)) and says_tag(pair[1]):
+        key, value = pair[1], _plain(pair[2])
     # `web.shop:80` is a host and its port.
     if match[3] == ":" and not match[4] and value.isdigit() and not is_tag_key(key):
         value = ""
-    values = tuple(value for value in _values(key, value) if may_be_tag(value))
-    return _Line(indent, content, key, values, is_section, is_image, not text)
+    values = tuple(value for value in (*_values(key, value), *_literals(key, match[5])) if may_be_tag(value))
+    return _Line(indent, content, key, values, is_section, is_image and not says_tag(key), not text)
 
 
 def _values(key: str, value: str) -> Iterator[Value]:
-    if value[:1] in ("[", "{") and value[-1:] in ("]", "}"):
+    is_collection = value[:1] in ("[", "{") and value[-1:] in ("]", "}")
+    if is_collection or (": " in value and 0 < value.count(",") < _MOST_CELLS):
         for part in re.split(r"[\[\]{},]", value):
             if part.strip():
                 before, _, after = part.rpartition(": ")
@@ -150,6 +193,17 @@ def _values(key: str, value: str) -> Iterator[Value]:
         yield Value(key, value)
 
 
+def _literals(key: str, value: str) -> Iterator[Value]:
+    """The texts in the expression of a tag, and the defaults of variables."""
+    if "${" in value:
+        yield from (Value(*default) for default in _DEFAULT(value))
+    if ('"' in value or "'" in value) and is_tag_key(key):
+        yield from (Value(key, literal) for literal in _QUOTED(_COMMENT.split(value, maxsplit=1)[0])[:_MOST_LITERALS])
+
+
 def _plain(value: str) -> str:
-    """A value without its comment, its quotes and what separates it from the next one."""
-    return _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip().strip("\"'`")
+    """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
+    value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
+    if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
+        value = value.rstrip(")]} ,;")
+    return value.strip("\"'`")

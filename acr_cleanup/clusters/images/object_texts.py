@@ -42,13 +42,10 @@ _VERSION_LABELS = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "vers
 _LONGEST_PATH = 64
 _DEEPEST_JSON = 4
 _LONGEST_JSON = 16 << 20
-_LONG = 64 << 10
 _RUN = re.compile(r"[A-Za-z0-9_.\-/:@+$%]{40,}")
 _HEX_RUN = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _SHORTEST_RUN = 40
 _MOST_SEARCHED = 200
-# More than the lines that are near to a name.
-_SAMPLE = 2_000
 
 
 class Number(float):
@@ -195,8 +192,6 @@ class ObjectTexts:
             if isinstance(document, dict | list):
                 self._walk(Node(document, text.node, text.key, text.field), depth + 1)
                 return
-        if len(text.text) > _LONG:
-            text = text._replace(text=without_repetition(text.text))
         self.texts.append(text)
         for inside in unpacked(text.text, self._budget):
             self.texts.append(text._replace(text=inside))
@@ -255,19 +250,6 @@ def is_secret(variable: Mapping[Any, Any]) -> bool:
         return False
     lower = name.lower()
     return any(word in lower for word in SECRET_WORDS)
-
-
-def without_repetition(text: str) -> str:
-    """
-    Cut a text that repeats itself from its beginning to its end. The neighbours of each name do not change.
-
-    >>> len(without_repetition("image: web\\n" * 10_000)) < 5_000
-    True
-    """
-    period = text.find(text[:_SAMPLE], 1)
-    if 0 < period < len(text) // 4 and text.startswith(text[period:]):
-        return text[: 2 * max(period, _SAMPLE)]
-    return text
 
 
 def parsed(image: str) -> ImageReference | None:

@@ -16,7 +16,9 @@ OPEN = re.compile(
     r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
     r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
-OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
+OPEN_APART = re.compile(
+    r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
+)
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 # A template follows, so the text is only a part of a tag: `web:1.2-{{ … }}`.
 GOES_ON = re.compile(

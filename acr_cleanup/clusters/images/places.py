@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
-from acr_cleanup.clusters.images.finder import compiled
 from acr_cleanup.clusters.images.object_texts import Text
 from acr_cleanup.clusters.images.words import CHUNK_CHARACTERS
 
 _CHUNK = re.compile(r"[A-Za-z0-9_.\-/:@+$%]+")
 _FEW = 8
-_LONG_TEXTS = 32 << 10
 _AROUND = 400
 
 
@@ -24,22 +21,11 @@ def places_of(named: Collection[str], texts: Sequence[Text]) -> Iterator[tuple[T
                 if chunk in text.text:
                     yield from ((text, start, chunk) for start in _starts(text.text, chunk))
         return
-    search = _search_of(named) if sum(len(text.text) for text in texts) > _LONG_TEXTS else None
     for text in texts:
-        if search is not None and text.text.isascii():
-            spans = (match.span() for match in search(text.text.encode()))
-            places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
-        else:
-            places = [match.span() for match in _CHUNK.finditer(text.text)]
-        for start, end in places:
-            chunk = text.text[start:end]
+        for match in _CHUNK.finditer(text.text):
+            chunk = match[0]
             if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                yield text, start, chunk
-
-
-def _search_of(chunks: Iterable[str]) -> Any:
-    """A search for whole chunks in a long text, which costs less than splitting it; None if they are too many."""
-    return compiled(rf"(?:{'|'.join(map(re.escape, sorted(chunks)))})[A-Za-z0-9_.\-/:@+$%]*", "finditer")
+                yield text, match.start(), chunk
 
 
 def _starts(text: str, chunk: str) -> Iterator[int]:
@@ -48,7 +34,7 @@ def _starts(text: str, chunk: str) -> Iterator[int]:
     if len(text) == size:
         yield 0
         return
-    seen: set[str] = set()
+    seen: set[tuple[int, str]] = set()
     start = text.find(chunk)
     while start >= 0:
         end = start + size
@@ -58,7 +44,9 @@ def _starts(text: str, chunk: str) -> Iterator[int]:
             or (text[end] == ":" and text[end + 1 : end + 2] in "\n ")
         )
         if is_whole:
-            around = text[max(0, start - _AROUND) : end + _AROUND]
+            first = max(0, start - _AROUND)
+            # The whole of a short text surrounds each of its places: so the distance is a part of what is compared.
+            around = (start - first, text[first : end + _AROUND])
             if around not in seen:
                 seen.add(around)
                 yield start

@@ -33,6 +33,8 @@ def test_names_that_no_repository_can_have_are_left_out() -> None:
         {"list": [{"image": "web", "tag": "a"} for _ in range(MANY)]},
         {"list": [{"web": {"x": 1}} for _ in range(MANY)]},
         *({"text": f"{X}/web {unit * ((1 << 20) // len(unit))}"} for unit in ('"web":"1",', '{"a":', "web\n", "}:a ", "a/b/")),
+        {"text": "".join(f"x{number}: [{'a,b,1,' * 150}]\n" for number in range(1100))},
+        {"text": "a\n" + f"tag: {chr(39)}{'a,b' * 300}\n" * 1100},
     ],
     ids=lambda content: str(content)[:30],
 )  # fmt: skip
