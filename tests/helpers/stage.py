@@ -199,6 +199,7 @@ class Scenario:
     faces: tuple[Face | None, ...] = (None,)
     roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES
     """The roles of the identity, each assigned everywhere."""
+    services: str = "auto"
 
 
 class ScenarioTable:
@@ -209,9 +210,11 @@ class ScenarioTable:
     `both_faces`, `over_tls`: run it over TLS, with the proxy and directly, or with the proxy only.
     Other scenarios run in memory.
     `roles`: those of the identity, assigned everywhere; by default those of all commands.
+    `services`: which ones every run reads. Their lists are half the requests of a run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, services: str = "auto") -> None:
+        self.services = services
         self.rows: list[Scenario] = []
 
     def deletes(
@@ -223,7 +226,8 @@ class ScenarioTable:
 
         def add(arrange: Arrange) -> Arrange:
             name = f"{arrange.__name__}-{case}" if case else arrange.__name__
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), faces, roles))
+            row = Scenario(name, arrange, Expected(frozenset(deleted), **expected), faces, roles, self.services)
+            self.rows.append(row)
             return arrange
 
         return add
@@ -267,6 +271,7 @@ def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest
 
 async def _play(scenario: Scenario, stage: Stage) -> RunResult:
     stage.world.access.assign_only(*scenario.roles)
+    stage.options["services"] = scenario.services
     scenario.arrange(stage)
     before = remaining_tags(stage)
     ran = await stage.tool.apply(stage.config, **stage.options)

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from rich.cells import cell_len
@@ -42,38 +43,47 @@ def terminal(result: Result, width: int, *, details: bool = True, colour: bool =
     return stream.getvalue()
 
 
+@cache
+def plain_report(name: str) -> str:
+    """Return the report of a sample without a terminal, rendered once for all tests."""
+    return str(render(samples.ALL[name](), CONTEXT))
+
+
+@cache
+def terminal_report(name: str, width: int) -> str:
+    return terminal(samples.ALL[name](), width)
+
+
 @pytest.mark.parametrize(
     "name", ["small", "blocked", "refused", "partial", "nothing_to_do", "broken", "untagged", "untagged_partial"]
 )
 def test_plain_report_matches_its_golden_file(name: str) -> None:
-    golden.check(f"{name}.txt", str(render(samples.ALL[name](), CONTEXT)))
+    golden.check(f"{name}.txt", plain_report(name))
 
 
 @pytest.mark.parametrize(("name", "width"), [("planned", 100), ("small", 80), ("applied_but_moved", 80)])
 def test_terminal_report_matches_its_golden_file(name: str, width: int) -> None:
-    golden.check(f"{name}-{width}.txt", terminal(samples.ALL[name](), width))
+    golden.check(f"{name}-{width}.txt", terminal_report(name, width))
 
 
 @pytest.mark.parametrize("name", samples.ALL)
 def test_first_line_is_the_verdict(name: str) -> None:
-    result = samples.ALL[name]()
-    report = render(result, CONTEXT)
+    verdict = headline(View(samples.ALL[name]()))
 
-    assert str(report).splitlines()[0] == headline(View(result))
-    assert headline(View(result)).startswith(terminal(result, 80).splitlines()[0].rstrip())
+    assert plain_report(name).splitlines()[0] == verdict
+    assert verdict.startswith(terminal_report(name, 80).splitlines()[0].rstrip())
 
 
 @pytest.mark.parametrize("name", samples.ALL)
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_lines_fit_the_terminal_width(name: str, width: int) -> None:
-    assert max(cell_len(line) for line in terminal(samples.ALL[name](), width).splitlines()) <= width
+    assert max(cell_len(line) for line in terminal_report(name, width).splitlines()) <= width
 
 
 @pytest.mark.parametrize("name", samples.ALL)
 def test_terminal_report_has_every_plain_word(name: str) -> None:
-    result = samples.ALL[name]()
-    plain = str(render(result, CONTEXT)).translate(str.maketrans("", "", "(),"))
-    wide = terminal(result, 400).translate(str.maketrans("", "", "(),"))
+    plain = plain_report(name).translate(str.maketrans("", "", "(),"))
+    wide = terminal_report(name, 400).translate(str.maketrans("", "", "(),"))
 
     assert set(plain.split()) - set(wide.split()) == set()
 
@@ -81,10 +91,10 @@ def test_terminal_report_has_every_plain_word(name: str) -> None:
 @pytest.mark.parametrize("name", samples.ALL)
 def test_only_an_apply_says_deleted(name: str) -> None:
     result = samples.ALL[name]()
-    lines = str(render(result, CONTEXT)).splitlines()
+    text = plain_report(name)
 
-    assert any(re.match(r" +deleted +\d", line) for line in lines) == bool(result.counts.deleted)
-    assert ("Would delete" in str(render(result, CONTEXT))) <= (not result.counts.deleted)
+    assert any(re.match(r" +deleted +\d", line) for line in text.splitlines()) == bool(result.counts.deleted)
+    assert ("Would delete" in text) <= (not result.counts.deleted)
 
 
 def test_blockers_come_first() -> None:
@@ -192,11 +202,12 @@ def test_hostile_text_is_escaped(world: str) -> None:
     """It is neither a terminal escape nor a pipeline command, in both forms and at any width."""
     result = hostile.WORLDS[world]()
 
-    for text in (str(render(result, CONTEXT)), *(terminal(result, width) for width in (30, 80, 120))):
+    plain = str(render(result, CONTEXT))
+    for text in (plain, *(terminal(result, width) for width in (30, 80, 120))):
         assert text.replace("\n", "").isprintable()
         assert "::" not in text
         assert "##" not in text
-    assert str(render(result, CONTEXT)).count("\n") < 100
+    assert plain.count("\n") < 100
 
 
 def test_hostile_text_is_not_rich_markup() -> None:

@@ -9,7 +9,7 @@ import pytest
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import BOTH, OLD, REPOSITORY, YOUNG, Scenario, ScenarioTable, Stage, play
 
-scenarios = ScenarioTable()
+scenarios = ScenarioTable(services="off")
 
 
 # -- indexes --------------------------------------------------------------------------------------

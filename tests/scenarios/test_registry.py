@@ -29,8 +29,8 @@ pytestmark = pytest.mark.extended
 CLUSTER_ROLES = ("Azure Kubernetes Service Cluster User Role", RUN_COMMAND, OBJECTS)
 """Roles with which clusters, but not the registry, can be read."""
 
-scenarios = ScenarioTable()
-timed = ScenarioTable()
+scenarios = ScenarioTable(services="off")
+timed = ScenarioTable(services="off")
 TAGS, MANIFESTS = "_tags$", "_manifests$"
 DELETE = {"service": "acr", "method": "DELETE"}
 MANY = tuple(f"old-{number}" for number in range(25))

@@ -24,7 +24,7 @@ from tests.helpers.stage import (
     staged_over_tls,
 )
 
-scenarios = ScenarioTable()
+scenarios = ScenarioTable(services="off")
 
 # -- ARM ------------------------------------------------------------------------------------------
 

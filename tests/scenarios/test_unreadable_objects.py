@@ -12,7 +12,7 @@ from tests.helpers.stage import BOTH, Scenario, ScenarioTable, Stage, build, pla
 
 pytestmark = pytest.mark.extended
 
-scenarios = ScenarioTable()
+scenarios = ScenarioTable(services="off")
 
 # -- lists ----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, 
 
 pytestmark = pytest.mark.extended
 
-scenarios = ScenarioTable()
+scenarios = ScenarioTable(services="off")
 
 
 @scenarios.deletes(*BOTH)
