@@ -17,15 +17,13 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
-from tests.bench.rows import Row
+from tests.bench.rows import MALLOC, Row
 from tests.helpers.paths import ROOT
 
 WIDTH = 32
 DELETIONS = 3_000
 TAGS, OLD, LOOK_EVERY = 200_000, 2_000, 500
 TURNS = "turns.json"
-MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
-"""As in the image."""
 LIGHT = 0.0005
 """Seconds of CPU a request, above which the registry and not its client may be the limit."""
 

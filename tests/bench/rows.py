@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+"""As in the image."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,7 +40,9 @@ def measured(module: str, *arguments: str) -> dict[str, Any]:
     Returns the JSON object that the module prints as its last line.
     """
     words = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2], env={**os.environ, **MALLOC}
+    )
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
