@@ -24,6 +24,7 @@ def test_names_that_no_repository_can_have_are_left_out() -> None:
     assert NAMES.ends.keys() == {"a", "b", "1", "web", "shop/web", "a.b", "a__b"}
 
 
+@pytest.mark.untraced  # tracing doubles its CPU
 @pytest.mark.parametrize(
     "content",
     [

@@ -158,7 +158,8 @@ def test_whole_reference_is_found_in_any_text(
 def test_longer_path_is_never_a_name(reference: tuple[str, ImageReference], before: str) -> None:
     text, meant = reference
     rest = text.partition("/")[2]
-    assume("." not in rest.partition("/")[0])  # it would be a host
+    first, slash, _ = f"{before}{rest}".partition("/")
+    assume("." not in first or not slash)  # it would be a host, which a webhook may replace
     found = read(f"image: {before}{rest}", meant.repository)
     assert meant.tag is None or kept(found, meant.repository, meant.tag) == set()
 
