@@ -121,10 +121,9 @@ def move_tag(repository: Repository, event: Event) -> None:
 
 def hide_new(repository: Repository, event: Event) -> None:
     """Push an index, and take it off the lists at once. A digest that exists has its content already."""
-    if event.new in repository.manifests:
-        return
-    repository.push("", event.new, media_type=OCI_INDEX, children=(event.digest,))
-    repository.hidden.add(event.new)
+    if event.new not in repository.manifests:
+        repository.push("", event.new, media_type=OCI_INDEX, children=(event.digest,))
+        repository.hidden.add(event.new)
 
 
 EVENTS: dict[str, Callable[[Repository, Event], object]] = {
