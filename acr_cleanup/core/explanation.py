@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag, closure
 from acr_cleanup.core.mentions import Mention
 from acr_cleanup.core.named import digests_in_use, named_digests
 from acr_cleanup.core.plan import RepositoryPlan
@@ -228,17 +228,15 @@ def deleted_with(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> tu
     """The manifest and everything below it that the plan deletes: children, and what is attached to them."""
     inventory = evidence.inventory
     deleted = deleted_manifests(inventory, plan)
-    pending, reached = [digest], {digest}
-    while pending:
-        current = pending.pop()
+
+    def below(current: Digest) -> Iterator[Digest]:
         manifest = inventory.manifests.get(current)
         children = manifest.children if manifest is not None else ()
         signers = (tag.digest for tag in inventory.signers_of.get(current, ()))
-        for below in (*children, *inventory.referrers_of.get(current, ()), *signers):
-            if below in deleted and below not in reached:
-                reached.add(below)
-                pending.append(below)
-    return tuple(inventory.manifests[below] for below in sorted(reached & deleted & inventory.manifests.keys()))
+        return filter(deleted.__contains__, (*children, *inventory.referrers_of.get(current, ()), *signers))
+
+    reached = closure((digest,), below) & deleted & inventory.manifests.keys()
+    return tuple(inventory.manifests[member] for member in sorted(reached))
 
 
 def decision_on_manifest(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> ExplainedDecision:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
 
-from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.inventory import Manifest, Tag, closure
 from acr_cleanup.core.references import Digest
 
 EXAMPLES = 3
@@ -70,10 +70,5 @@ def size_with_children(digest: Digest, deleted: Mapping[Digest, Manifest]) -> in
     manifest = deleted.get(digest)
     if manifest is None or not manifest.children:
         return 0 if manifest is None else manifest.size
-    pending, family = [digest], {digest}
-    while pending:
-        listed = deleted.get(pending.pop())
-        children = [child for child in listed.children if child not in family] if listed is not None else []
-        pending += children
-        family.update(children)
+    family = closure((digest,), lambda member: deleted[member].children if member in deleted else ())
     return sum(deleted[member].size for member in family & deleted.keys())

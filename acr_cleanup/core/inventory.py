@@ -276,14 +276,14 @@ class RepositoryInventory:
 
     def families(self, digests: Iterable[Digest]) -> frozenset[Digest]:
         """The index families of all these digests."""
-        return _closure(self._above(digests), self._children)
+        return closure(self._above(digests), self._children)
 
     def reachable(self, digests: Iterable[Digest]) -> frozenset[Digest]:
         """These digests, and everything that they list, directly or through other indexes."""
-        return _closure(digests, self._children)
+        return closure(digests, self._children)
 
     def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
-        return _closure(digests, self._next_above)
+        return closure(digests, self._next_above)
 
     def _next_above(self, digest: Digest) -> tuple[Digest, ...]:
         """
@@ -307,7 +307,8 @@ _OF_THE_GRAPH = frozenset(
 """What depends on tags and manifests only, and on no mark."""
 
 
-def _closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:
+def closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:
+    """The start, and everything that `edges` reaches from it."""
     reached = set(start)
     pending = list(reached)
     while pending:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 
 from msgspec import Struct
 
-from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag, closure
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Removal
 
@@ -100,13 +101,11 @@ def _possible_referrers_first(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...]
     possible = {digest for digest, step in deletions.items() if step.manifest.hides_subject}
     if not possible:
         return (steps,)
-    awaited: set[Digest] = set()
-    pending = [earlier for digest in possible for earlier in deletions[digest].after]
-    while pending:
-        digest = pending.pop()
-        if digest in deletions and digest not in awaited:
-            awaited.add(digest)
-            pending.extend(deletions[digest].after)
+
+    def earlier(digest: Digest) -> Iterator[Digest]:
+        return filter(deletions.__contains__, deletions[digest].after)
+
+    awaited = closure(chain.from_iterable(map(earlier, possible)), earlier)
     first: list[Step] = []
     then: list[Step] = []
     last: list[Step] = []

@@ -46,13 +46,12 @@ def highlights(view: View) -> tuple[HighlightGroup, ...]:
         first_seen = sorted((item for item in planned if item.tag.is_new), key=_newest)
         yield HighlightGroup("New since the last run", _first(first_seen))
         if plan.planned > 2 * SHOWN:
-            limits = {rule.name: rule.older_than for rule in plan.policy.rules}
 
             def due(item: Highlight) -> datetime:
-                return item.tag.pushed + limits.get(item.tag.governed_by, plan.policy.older_than)
+                return item.tag.pushed + plan.policy.rule(item.tag.governed_by).older_than
 
             nearest = sorted(planned, key=lambda item: (-due(item).timestamp(), *_name(item)))
-            limit = "of its rule" if limits else describe_duration(plan.policy.older_than)
+            limit = "of its rule" if plan.policy.rules else describe_duration(plan.policy.older_than)
             yield HighlightGroup(f"Nearest the limit ({limit})", _first(nearest))
             sized = (item for item in planned if item.tag.size)
             largest = sorted(sized, key=lambda item: (-item.tag.size, *_name(item)))
