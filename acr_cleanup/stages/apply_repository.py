@@ -16,7 +16,6 @@ from math import inf
 
 from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.inventory import Lock
-from acr_cleanup.core.manifests import Manifest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.references import Digest
@@ -281,11 +280,6 @@ class RepositoryApply:
         self.looks.start_anew(all_referrers=kind is OutcomeKind.GONE)
         self.looked_at = -inf
 
-    @cached_property
-    def _manifests(self) -> dict[Digest, Manifest]:
-        """The planned manifests."""
-        return {step.digest: step.manifest for step in self.planned.steps if isinstance(step, DeleteManifest)}
-
     async def _restore_locks(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
         """
         Lock again what this step unlocked.
@@ -334,7 +328,8 @@ class RepositoryApply:
 
     @cached_property
     def looks(self) -> Looks:
-        return Looks(self.context, self.planned.repository, frozenset(self._manifests))
+        planned = frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
+        return Looks(self.context, self.planned.repository, planned)
 
     def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
         """Record one kind of outcome for every tag and manifest of these steps."""
