@@ -35,7 +35,7 @@ class Job:
 
     @property
     def command(self) -> str:
-        """How to run it by itself."""
+        """The command that runs it alone."""
         variables = " ".join(f"{name}={value}" for name, value in self.variables.items())
         return f"{variables} {sys.executable} -m pytest -q -p no:cacheprovider '{self.test}'"
 
@@ -100,7 +100,7 @@ class Soak:
             list(pool.map(run_in_time, self.open_jobs))
 
     def status(self) -> str:
-        """How far the jobs are, and how to run each failed one by itself."""
+        """How far the jobs are, and how to run each failed one alone."""
         finished = [job for job in self.jobs if job.name in self.passed]
         failed = [job for job in finished if not self.passed[job.name]]
         worlds, all_worlds = (sum(job.worlds for job in group) for group in (finished, self.jobs))

@@ -324,8 +324,8 @@ def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
     """
     The registry deletes every referrer together with its subject, images too.
 
-    Whatever goes with a deleted manifest was planned, is counted and journalled, and can be restored.
-    If a referrer must stay, its subject stays.
+    The plan, the counts and the journal name each referrer that is deleted with a manifest, and it can
+    be restored. A referrer that must be kept keeps its subject.
     """
     push = partial(shop.registry.push, "web", media_type=OCI_MANIFEST)
     running, young, locked = (push(f"old-{number}", age=OLD) for number in range(3))
@@ -360,7 +360,7 @@ def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
 
 
 def test_12_evidence_only_adds_up(shop: Shop) -> None:
-    """What the log of the registry shows stays. A log that is not whole refuses the run."""
+    """A tag that the log of the registry shows is kept. An incomplete log refuses the run."""
     logs, now = shop.world.logs, shop.world.clock()
     logs.enable()
     logs.write("Pull", now - timedelta(days=10), "web", "0")
@@ -371,7 +371,7 @@ def test_12_evidence_only_adds_up(shop: Shop) -> None:
 
 
 def test_12_unread_source_that_was_asked_for_refuses(shop: Shop) -> None:
-    """Each further source keeps more, and blocks if it cannot be read. Without it, the tag goes."""
+    """Each further source keeps more, and blocks if it cannot be read. Without it, the tag is deleted."""
     shop.push("3")
     shop.world.services.container_app("shop", f"{HOST}/web:3")
     ledger = shop.folder / "ledger.json"

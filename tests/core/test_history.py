@@ -171,7 +171,7 @@ def test_past_use_names_its_date_and_its_user() -> None:
 
 @pytest.mark.parametrize("digests", ["xy", "yx"])
 def test_latest_of_several_past_uses_is_named(digests: str) -> None:
-    """Whichever digest of an index was used, and in whichever order the records name them."""
+    """Any digest of an index may have been used, and the records may name them in any order."""
     later = PastUse(NOW - timedelta(days=1), "production/batch/Pod/later")
     repository = inventory([tag("a", "x")], [image("x"), image("y"), index("i", ["x", "y"])])
     by_digest = {d(name): later if name == "y" else RECENT for name in digests}

@@ -30,7 +30,7 @@ HOSTS = (
     "<registry>",
     "registry.internal:5000",
 )
-"""What stands before the repository. The cluster, a chart or a webhook puts the registry there."""
+"""Hosts before the repository. The cluster, a chart or a webhook puts the registry there."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Trial:
         missing = deleted(before, after)
         assert missing == (set() if refused else planned(plan)), ran.out
         assert ran.deleted == {item for item in missing if "@" not in item}
-        # What goes with a deleted manifest is counted and journalled like it.
+        # A manifest that is deleted with another is counted and journalled like it.
         assert_accounted(ran, missing, set(), self.tool.folder / "report" / "journal.jsonl")
         assert ran.report["counts"]["deleted_manifests"] == sum("@" in item for item in missing)
         remaining = self.expected(after, self.built.evidence.possible(uses), policy).values()

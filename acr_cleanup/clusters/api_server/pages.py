@@ -4,8 +4,8 @@ fraction of the time.
 
 A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Of a pod with a
 controller, only the parts that may name images are decoded, and a pod with the same parts as one that
-was read before adds only the digests in its annotations. Objects of other kinds that cannot name anything of the registry are only
-counted.
+was read before adds only the digests in its annotations. Objects of other kinds that cannot name
+anything of the registry are only counted.
 """
 
 from __future__ import annotations
