@@ -34,7 +34,6 @@ from acr_cleanup.core.policy import (
     Evidence,
     Rule,
     kept_by_lock,
-    mentions_of,
     scope_reason,
     young_detail,
 )
@@ -375,7 +374,7 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Repository-wide reasons to keep untagged manifests: out of scope, or an open reference."""
     if (reason := scope_reason(evidence)) is not None:
         yield Reason(reason.rule, reason.detail)
-    if mentions_of(evidence).of_any:
+    if evidence.mentions.of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
     if evidence.pulls.of_any:
         yield Reason(Rule.PULLED, "the log of the registry has a pull from its repository without saying of what")
