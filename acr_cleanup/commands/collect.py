@@ -113,7 +113,9 @@ class _Reading:
 
     async def _read_usage(self, names: Collection[str] | None) -> UsageIndex:
         repositories = sorted(names or ())
-        self.scans = await self.clusters.scan(self.runtime.progress, repositories)
+        scans = await self.clusters.scan(self.runtime.progress, repositories)
+        unread = self.clusters.unread_rules
+        self.scans = tuple(replace(scan, notes=(*scan.notes, *unread)) for scan in scans)
         # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
         if self.settings.services and self.settings.services != {"auto"}:
             self.services = _with_outside(*await self.clusters.read_services(repositories, planned=True))

@@ -65,6 +65,16 @@ async def test_repository_that_the_names_file_lacks_keeps_every_tag(tool: Tool) 
     assert "its repository is not among the names for the usage snapshot of production" in " ".join(ran.out.split())
 
 
+async def test_unreadable_cache_rules_are_noted_in_the_snapshot(tool: Tool) -> None:
+    """A run with the snapshot may be able to read them: the clusters were searched without them."""
+    tool.world.faults.append(Fault(service="arm", path="/cacheRules$", status=403))
+    config = tool.emulator.config()
+
+    ran = await run(tool, config=config)
+
+    assert all("The cache rules of the registry were not read" in str(of["notes"]) for of in ran.content["clusters"])
+
+
 @pytest.mark.parametrize("name", ["", "folder", "file/usage.json", "nul\0.json", "x" * 300, "pipe"])
 def test_unwritable_file_is_refused_without_changes(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
