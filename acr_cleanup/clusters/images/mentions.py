@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines, patterns
@@ -137,7 +138,7 @@ class _Reader:
         if not self._found:
             return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
-        words, letters = packed_words(chunks, written)
+        words, letters = packed_words(chunks, written, long)
         if whole is not None:
             words = b" ".join((words, whole.words(written)))
         mentions = ObjectMentions(workload, self._found, words, letters, versions)
@@ -194,10 +195,11 @@ class _Reader:
         following = text.text[end : end + 200]
         if self._is_policy and not (written.tag or written.digest):
             return
-        if not written.tag and patterns.PATTERN.match(following):
+        is_bold = text.text[max(start - 1, 0) : start] == "*" and chunk[:1] != "/"
+        if not written.tag and patterns.PATTERN.match(following) and not is_bold:
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
         if written.folder and not (written.tag and written.name):
-            self._folder(written, text, following)
+            self._folder(written, text, start, chunk)
         if not written.name:
             return
         finding = self._finding(written.name, written.name.removeprefix("/"), text)
@@ -213,13 +215,14 @@ class _Reader:
         else:
             self._untagged(finding, written, text, start, end, following)
 
-    def _folder(self, written: Written, text: Text, following: str) -> None:
+    def _folder(self, written: Written, text: Text, start: int, chunk: str) -> None:
         folder = self._finding(f"{written.folder}/", written.folder, text)
-        behind = patterns.TAG_BEHIND_VARIABLE.match(following)
+        behind = patterns.TAG_BEHIND_VARIABLE.match(text.text, start + len(chunk))
         if tag := written.tag or (behind[1] if behind else ""):
             folder.beside.setdefault(plain_form(tag), text.field)
         elif not near.is_weak(text):
             self._near(folder, text, only_tag_keys=True)
+            self._near_in_text(folder, text, start, start + len(chunk), only_tag_keys=True)
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Apply rule 1, or rule 6 if a template follows the tag."""
@@ -337,16 +340,22 @@ class _Reader:
                 finding.has_tag = finding.has_tag or near.says_tag(value.key)
                 finding.near.setdefault(plain_form(word), text.field)
 
-    def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
-        for value in near_lines.values_in_line_near(text.text, start, end):
-            self._value(finding, value, text)
-        if "\n" not in text.text:
-            return
-        for value in near_lines.values_in_lines_near(
-            text.text, start, text.text[start:end], self._names_other(finding)
-        ):
+    def _near_in_text(
+        self, finding: NameFinding, text: Text, start: int, end: int, *, only_tag_keys: bool = False
+    ) -> None:
+        values = near_lines.values_in_line_near(text.text, start, end)
+        if "\n" in text.text:
+            names_other = self._names_other(finding)
+            values = chain(
+                values,
+                near_lines.values_in_lines_near(
+                    text.text, start, text.text[start:end], names_other, is_folder=only_tag_keys
+                ),
+            )
+        for value in values:
             self._room -= 1
-            self._value(finding, value, text)
+            if not only_tag_keys or near.is_tag_key(value.key):
+                self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
         def names_other(key: str, value: Any) -> bool:
