@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 from tests.helpers.mention_builders import X, config_map, custom, row
+
+
+def token_part(content: object) -> str:
+    """One part of a JSON Web Token."""
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
 
 T = {"shop/web": ["canary", "old"]}
 SPELLINGS = [
@@ -49,5 +58,48 @@ SPELLINGS = [
         ("build behind a plus", custom(image="shop/web", version="v1.28.2+k3s1"), "v1.28.2-k3s1", "v1.27.2-k3s1"),
         ("folder in a text", config_map(v="hub: $REG/shop\ntag: canary\n"), "canary", "old"),
         ("beginning", custom(image="shop/web", version="1.4.2"), "release-1.4.2", "release-1.4.1"),
+    )
+]
+FAR = [
+    row(f"far: {title}", value, {**T, "shop/api": ["canary", "old"]}, {"shop/web": ["canary"]})
+    for title, value in {
+        "a tag above": custom(version="canary", parts={"front": {"main": {"image": "shop/web"}}}),
+        "tags below": custom(image="shop/web", stages={"production": {"blue": {"tag": "canary"}}}),
+        "the tag of all charts": custom(
+            **{"global": {"image": {"tag": "canary"}}}, web={"image": {"name": "shop/web"}}
+        ),
+        "elements of one key": custom(
+            images=[{"repository": "shop/web"}, {"tag": "canary"}, {"repository": "shop/api"}, {"tag": "x"}]
+        ),
+        "elements of two": custom(images=[["image", "shop/web"], ["replicas", "3"], ["tag", "canary"]]),
+        "a patch": custom(
+            patch=[
+                {"op": "replace", "path": "/image/repository", "value": "shop/web"},
+                {"op": "add", "path": "/image/tag", "value": "canary"},
+            ]
+        ),
+        "the rest of a folder": custom(registry=f"{X}/shop", image="web", tag="canary"),
+        "the last line of a block": config_map(
+            v="image:\n  repository: shop/web\n" + "  option: value\n" * 9 + "  tag: canary\n"
+        ),
+        "a variable of its owner": config_map(
+            v="WEB_IMAGE=shop/web\nAPI_IMAGE=shop/api\n" + "A=b\n" * 9 + "API_TAG=x\nWEB_TAG=canary\n"
+        ),
+        "an alias": config_map(v="x: &tag canary\n" + "a: b\n" * 9 + "image: shop/web\ntag: *tag\n"),
+        "a merged mapping": config_map(
+            v="x: &x\n  tag: canary\n" + "a: b\n" * 9 + "web:\n  <<: *x\n  image: shop/web\n"
+        ),
+        "a token": config_map(
+            v=f"{token_part({'alg': 'none'})}.{token_part({'image': 'shop/web', 'tag': 'canary'})}.c2ln"
+        ),
+        "octal escapes": config_map(v="shop\\057web\\072canary"),
+        "escapes in braces": config_map(v="shop\\u{2f}web\\u{3a}canary"),
+    }.items()
+] + [
+    row(
+        "far: a tag and its variant",
+        custom(image={"repository": "shop/web", "tag": "canary", "tagSuffix": "-slim", "tagPrefix": "rel"}),
+        {"shop/web": ["canary", "canary-slim", "rel-canary", "slim", "old-slim"]},
+        {"shop/web": ["canary", "canary-slim", "rel-canary"]},
     )
 ]

@@ -45,6 +45,11 @@ _TAG_AFTER = re.compile(
     re.IGNORECASE,
 )
 _WINDOW = 300
+# Characters before and behind a name in which a tag of its mapping is searched, beyond the nearest lines.
+_FAR = 3_000
+_FAR_KEY, _FAR_VALUE = r"^[ \t]*(?:- )?[\"']?[A-Za-z0-9_.-]{0,60}?", r"[\"']?[ \t]*[:=].{1,200}$"
+_FAR_TAG = re.compile(f"{_FAR_KEY}(?:tag|version|digest){_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
+_FAR_IMAGE = re.compile(f"{_FAR_KEY}(?:image|repo)[A-Za-z_]{{0,20}}{_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
 _CELLS = re.compile(r"[,|;\t]|  +")
 # Between two elements of a list: `{"image": "shop/web"}, {"image": "shop/api"}`.
 _SIBLINGS = re.compile(r"[})\]]\s{0,20},\s{0,20}[{(\[]")
@@ -126,6 +131,38 @@ def values_in_lines_near(
             continue
         if not others_here or _same_block(lines, at, index):
             yield from line.values
+
+
+def tags_further_on(text: str, start: int, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """
+    Yield the tags of more distant lines that belong to the image in this line: of its mapping, or of one around it.
+
+    A tag without an owner (`TAG`) counts up to the next image, and one with an owner (`WEB_TAG`) for its image.
+    """
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+    own = _read(text[first:last])
+    if last < 0 or not own.is_image:
+        return
+    before, after = text[max(first - _FAR, 0) : first], text[last + 1 : last + _FAR]
+    for part in (before, after):
+        for match in _FAR_TAG.finditer(part):
+            line = _read(match[0])
+            between = part[match.end() :] if part is before else part[: match.start()]
+            owner = stem(line.key)
+            is_next = part is after and line.indent < line.content
+            if not is_next and says_tag(line.key) and line.content <= own.content and owner in ("", stem(own.key)):
+                others = () if owner else map(_read, _FAR_IMAGE.findall(between))
+                is_of_other = any(
+                    other.content <= line.content and _names_other(other, names_other) for other in others
+                )
+                if not is_of_other and not _leaves(between, line.content):
+                    yield from line.values
+
+
+def _leaves(between: str, content: int) -> bool:
+    """Does the mapping at this column end in these lines?"""
+    lines = filter(str.strip, between.split("\n"))
+    return any(len(line) - len(line.lstrip()) < content or _SECTION(line) is not None for line in lines)
 
 
 def _window_of(text: str, start: int, lines: int) -> tuple[int, int]:

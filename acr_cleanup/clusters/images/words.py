@@ -305,3 +305,9 @@ def digests_in(runs: Iterable[str]) -> Iterator[str]:
     """
     for run in runs:
         yield from (f"sha256:{digest.lower()}" for digest in _HEX_DIGESTS(run))
+
+
+def version_words(label: str) -> Iterator[str]:
+    """The words of a label that may be a version: all of it, and what is behind each hyphen (`helm.sh/chart: web-1.2.3`)."""
+    yield label
+    yield from (label[match.end() :] for match in re.finditer("-", label))
