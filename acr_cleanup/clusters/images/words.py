@@ -28,7 +28,8 @@ _UNFINISHED = re.compile(r"([a-z0-9][a-z0-9._-]*[-_])(?:[$%].*)?|[$%].*").fullma
 _TAG = re.compile(TAG).fullmatch
 _DIGEST = re.compile(DIGEST).fullmatch
 _HEX_DIGESTS = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])").findall
-_COMMIT = re.compile(rb"[0-9a-f]{40}").fullmatch
+_COMMITS = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])").findall
+_COMMIT_LENGTH = 40
 _SHORT_COMMITS = (7, 8, 10, 12)
 _API_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?").fullmatch
 _DIGIT = re.compile(r"[0-9]").search
@@ -102,7 +103,7 @@ def spellings(form: str) -> tuple[str, ...]:
         forms += [form.replace("_", "+") for form in forms]
     elif "-" in plain and plain[:1].isdigit():
         forms += [form.replace("-", "+", 1) for form in forms]
-    if _COMMIT(plain.encode(errors="replace")):
+    if len(plain) == _COMMIT_LENGTH and _COMMITS(plain):
         forms += [plain[:length] for length in _SHORT_COMMITS]
     return tuple(forms)
 
@@ -127,6 +128,9 @@ class Written(NamedTuple):
     variable: bool = False
     is_reference: bool = False
     is_url: bool = False
+
+
+_NOTHING = Written()
 
 
 def read_chunk(chunk: str, names: Names) -> Written:
@@ -154,7 +158,8 @@ def read_chunk(chunk: str, names: Names) -> Written:
     return _read(f"{lower}{chunk[len(lower) :]}", names) if not chunk.startswith(lower) else written
 
 
-def _read(chunk: str, names: Names) -> Written:
+def _parts_of(chunk: str) -> tuple[str, str, str]:
+    """What is before `@`, the `@`, and what is behind it."""
     is_package = chunk.startswith("pkg:")
     if is_package:
         # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.
@@ -166,9 +171,14 @@ def _read(chunk: str, names: Names) -> Written:
     name, at, behind = chunk.rstrip("/").partition("@")
     if at and "/" in behind:
         name, at, behind = behind.partition("@")  # `https://user:password@host/web`
-    digest = behind.lower() if at and _DIGEST(behind.lower()) else ""
-    if at and not digest and "/" not in name and not is_package:
+    if at and "/" not in name and not is_package and not _DIGEST(behind.lower()):
         name = ""
+    return name, at, behind
+
+
+def _read(chunk: str, names: Names) -> Written:
+    name, at, behind = _parts_of(chunk)
+    digest = behind.lower() if at and _DIGEST(behind.lower()) else ""
     front, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
     if behind and not digest and not tag:
@@ -259,20 +269,21 @@ def _resolve(literal: list[str], head: str, names: Names) -> Written:
     return Written(host=head if head == "foreign" else "")
 
 
-def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> tuple[bytes, bytes]:
+def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written], long: Iterable[str]) -> tuple[bytes, bytes]:
     """
     The words of an object, each once, packed: those with a digit or a sign, and those of letters alone.
 
-    The tags of references belong to these references, and are left out.
+    The tags of references belong to these references, and are left out. long: the runs that may contain a commit.
     """
     words = set(filterfalse(bytes.isalpha, chunks)).difference(written)
-    letters = set(filter(bytes.isalpha, chunks))
+    letters = list(filter(bytes.isalpha, chunks))
     more = {word for chunk, text in written.items() if not text.is_reference for word in words_in(chunk.decode())}
+    # Tags are made of branches: `feature-abc-12` of `Feature/ABC-12`.
+    more.update(map(str.lower, list(more)))
     words.update(map(str.encode, more))
-    # Tags are made of branches and of commits: `feature-abc-12` of `Feature/ABC-12`.
-    letters.update(list(map(bytes.lower, letters)))
-    words.update(list(map(bytes.lower, words)))
-    words.update([word[:length] for word in filter(_COMMIT, words) for length in _SHORT_COMMITS])
+    for run in long:
+        if not written.get(run.encode(), _NOTHING).is_reference:
+            words.update(commit[:length].encode() for commit in _COMMITS(run) for length in _SHORT_COMMITS)
     packed = b" ".join(words)
     # `suffix: -alpine`, `prefix: release-`
     packed = packed.replace(b" -", b" ").removeprefix(b"-")
@@ -294,3 +305,9 @@ def digests_in(runs: Iterable[str]) -> Iterator[str]:
     """
     for run in runs:
         yield from (f"sha256:{digest.lower()}" for digest in _HEX_DIGESTS(run))
+
+
+def version_words(label: str) -> Iterator[str]:
+    """The words of a label that may be a version: all of it, and what is behind each hyphen (`helm.sh/chart: web-1.2.3`)."""
+    yield label
+    yield from (label[match.end() :] for match in re.finditer("-", label))
