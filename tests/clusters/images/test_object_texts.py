@@ -1,0 +1,74 @@
+"""The texts of an object: the fields in which they are, and which of them only say what something is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from acr_cleanup.clusters.images.near import is_weak
+from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
+
+
+def text_of(obj: Any, value: str) -> Text:
+    return next(text for text in ObjectTexts(obj).texts if text.text == value and not text.is_key)
+
+
+@pytest.mark.parametrize(
+    ("obj", "field"),
+    [
+        ({"data": {"TAG": "1.2"}}, "data.TAG"),
+        ({"data": {"nginx.conf": "1.2"}}, "data[nginx.conf]"),
+        ({"spec": {"args": ["x", "1.2"]}}, "spec.args[1]"),
+        ({"données": "1.2"}, "[données]"),
+        ({"a\nb": {"x-" * 150: "1.2"}}, f"[a b][{('x-' * 50)[:99]}…]"),
+        ({"data": '{"image": {"tag": "1.2"}}'}, "data.image.tag"),
+    ],
+)
+def test_field_of_a_text_is_its_place_in_the_object(obj: Any, field: str) -> None:
+    assert text_of(obj, "1.2").field == field
+
+
+def test_middle_of_a_long_field_is_left_out() -> None:
+    obj: Any = "1.2"
+    for number in range(100, 0, -1):
+        obj = {f"k{number}": obj}
+    field = text_of(obj, "1.2").field
+    assert field.startswith("k1.k2.k3.")
+    assert field.endswith(".k98.k99.k100")
+    assert field.count("[…]") == 1
+
+
+LISTS = ("containers", "initContainers", "ephemeralContainers", "volumes", "volumeMounts", "ports", "imagePullSecrets")
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        *({key: [{"name": "web"}]} for key in LISTS),
+        {"x": {"name": "web", "image": "y"}},
+        *({key: {"app": "web"}} for key in ("labels", "matchLabels", "selector", "nodeSelector", "podSelector")),
+        *({"spec": {key: "web"}} for key in ("serviceAccountName", "namespace")),
+        {"secretRef": {"name": "web"}},
+        {"metadata": {"name": "web"}},
+        {"matchExpressions": [{"key": "web"}]},
+    ],
+    ids=str,
+)
+def test_name_of_a_thing_says_no_image(obj: Any) -> None:
+    assert is_weak(text_of(obj, "web"))
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"sources": [{"name": "web"}]},
+        {"imageRef": {"name": "shop/web"}},
+        {"spec": {"image": "shop/web"}},
+        {"imageRef": {"repository": "web"}},
+    ],
+    ids=str,
+)
+def test_other_field_may_say_an_image(obj: Any) -> None:
+    value = "web" if "shop/web" not in str(obj) else "shop/web"
+    assert not is_weak(text_of(obj, value))
