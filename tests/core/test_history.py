@@ -286,6 +286,24 @@ def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
     assert planned.new == frozenset({"ended"})
 
 
+def test_new_tag_is_counted_and_others_are_not() -> None:
+    repository = inventory([tag("known", "a"), tag("also-known", "b"), tag("unknown", "c")])
+    history = Records(candidates={"known": NOW - WEEK, "also-known": NOW - WEEK})
+
+    planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL))
+
+    assert (planned.tally.planned, planned.tally.new) == (3, 1)
+
+
+def test_used_within_announces_no_new_tags_without_probation() -> None:
+    """Only with probation, candidates wait until the records reach back far enough."""
+    history = Records(since=NOW - WEEK, candidates={"known": NOW - WEEK})
+
+    planned = plan(inventory([tag("known", "a")]), history, RetentionPolicy(scope=Scope.ALL, used_within=TWO_WEEKS))
+
+    assert planned.new == frozenset()
+
+
 @pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])
 def test_without_records_of_the_last_run_nothing_is_called_new(history: History) -> None:
     planned = plan(inventory([tag("a", "x")]), history, RetentionPolicy(scope=Scope.ALL))
