@@ -254,6 +254,7 @@ def test_last_tag_waits_with_what_keeps_its_manifest() -> None:
     assert deletions(planned) == set()
     detail = "belongs to something on probation, deletable from 30 Nov"
     assert reasons(planned, "a") == [(Rule.PROBATION, detail)]
+    assert planned.tally.waiting == {(NOW + WEEK).date(): 2}
 
 
 def test_subjects_of_waiting_images_are_asked_for() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.images.near import is_weak
+from acr_cleanup.clusters.images.near import Value, far_tag, is_weak
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
 
 
@@ -72,3 +72,31 @@ def test_name_of_a_thing_says_no_image(obj: Any) -> None:
 def test_other_field_may_say_an_image(obj: Any) -> None:
     value = "web" if "shop/web" not in str(obj) else "shop/web"
     assert not is_weak(text_of(obj, value))
+
+
+@pytest.mark.parametrize(
+    ("obj", "tag"),
+    [
+        ({"imageTag": "1.2"}, Value("imageTag", "1.2")),
+        ({"webImage": {"tag": "1.2"}}, Value("webImage.tag", "1.2")),
+        ({"image": {"digest": "1.2"}}, Value("image.digest", "1.2")),
+        ({"env": [{"name": "IMAGE_TAG", "value": "1.2"}]}, Value("IMAGE_TAG", "1.2")),
+        ({"image": {"version": "1.2"}}, None),
+        ({"web": {"tag": "1.2"}}, None),
+        ({"image": {"tag": "1.2", "repository": "shop/web"}}, None),
+    ],
+    ids=str,
+)
+def test_tag_of_an_image_that_stands_elsewhere(obj: Any, tag: Value | None) -> None:
+    assert far_tag(text_of(obj, "1.2")) == tag
+
+
+def test_container_without_a_name_has_an_image() -> None:
+    """`name: 7` is no text."""
+    containers = [{"image": "shop/web:1"}, {"image": "shop/web:2", "name": 7}, {"image": "shop/web:3", "name": "main"}]
+    images = ObjectTexts({"containers": containers}).images
+    assert [(image.field, image.container, image.text) for image in images] == [
+        ("containers[0].image", "", "shop/web:1"),
+        ("containers[1].image", "", "shop/web:2"),
+        ("containers[2].image", "main", "shop/web:3"),
+    ]
