@@ -11,7 +11,7 @@ from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import Attributes
-from acr_cleanup.emulator.registry.state import OCI_INDEX, OCI_MANIFEST
+from acr_cleanup.emulator.registry.state import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from acr_cleanup.emulator.roles import REGISTRIES, RoleDefinition
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.registry_clients import emulated_registry, world_with_tags
@@ -282,3 +282,23 @@ async def test_signature_is_no_list_of_the_referrers_of_its_subject() -> None:
             inventory = await connected.registry.read_subjects(inventory, questions)
     assert inventory.manifests[signature].known
     assert (inventory.asked, inventory.unlistable) == (frozenset[Digest](), frozenset({subject}))
+
+
+async def test_listed_referrers_have_their_subject_without_their_bodies() -> None:
+    """Listed or not: the registry deletes both with their subject."""
+    world = World()
+    subject = Digest(world.registry.push("shop/web", "1.0", media_type=OCI_MANIFEST))
+    listed, unlisted = (
+        Digest(world.registry.push_referrer("shop/web", subject, config_media_type=OCI_CONFIG)) for _ in range(2)
+    )
+    world.registry.lock("shop/web", unlisted, list=False)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        assert unlisted not in inventory.manifests
+        inventory = await connected.registry.read_subjects(inventory, SubjectQuestions(referrers=(subject,)))
+        assert connected.sent(path=f"/manifests/{listed}") == 0
+    assert {digest: inventory.manifests[digest].subject for digest in (listed, unlisted)} == {
+        listed: subject,
+        unlisted: subject,
+    }
+    assert (inventory.asked, inventory.unlistable) == (frozenset({subject}), frozenset[Digest]())
