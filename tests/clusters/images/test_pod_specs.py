@@ -178,6 +178,14 @@ def test_what_no_one_can_parse_is_a_blocker_if_it_mentions_our_registry(image: A
     assert "\n" not in str(blocker)
 
 
+def test_image_that_is_nested_too_deeply_to_show_is_a_blocker() -> None:
+    image: Any = WEB
+    for _ in range(5_000):
+        image = [image]
+    (blocker,) = read(pod("web", image)).blockers
+    assert blocker.seen == ("spec.containers[0].image of `c0` is list: no image reference, but it names our registry.")
+
+
 @pytest.mark.parametrize(
     "image", ["", "  ", None, 5, True, "a b", "https://x", "$(TAG)", {"a": 1}, [], "x" * 5000], ids=repr
 )
