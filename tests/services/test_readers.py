@@ -207,6 +207,18 @@ async def test_sidecars_of_windows_sites_are_not_requested(version: str, reserve
         assert world.requests("sitecontainers$") == requests
 
 
+@pytest.mark.parametrize("server", [None, "", " ", 7, "docker.io"])
+async def test_spring_image_of_another_registry_is_no_use(server: object) -> None:
+    """Without a server, it is an image of Docker Hub."""
+    async with service_world() as world:
+        app = world.state.add(resource("Microsoft.AppPlatform/Spring/sp"), {})
+        container = {"server": server, "containerImage": "shop/spring:1"}
+        source = {"type": "Container", "customContainer": container}
+        world.state.add(f"{app['id']}/deployments/d", {"source": source})
+        found = await world.read()
+    assert (found.images, found.blocked) == (set(), [])
+
+
 async def test_slot_that_cannot_be_read_is_named() -> None:
     async with service_world() as world:
         world.state.slot(world.state.site("shop", f"DOCKER|{IMAGE}/web:1"), "staging", f"DOCKER|{IMAGE}/web:2")
