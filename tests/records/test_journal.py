@@ -55,6 +55,8 @@ async def test_written_journal_can_be_read(tmp_path: Path) -> None:
     assert (first.tags, first.outcome, first.document) == (("1.0",), OutcomeKind.DELETED, b"\x00\xff")
     assert (second.tags, second.outcome, second.document) == (("2.0",), None, None)
     assert (contents.faults, contents.torn) == ((), False)
+    (outcome,) = (entry for entry in entries(tmp_path / "journal.jsonl") if entry["kind"] == "outcome")
+    assert outcome.get("detail", "") == ""
 
 
 def test_taken_manifests_are_journalled_with_their_own_tags(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def test_file_is_replaced_by_all_pieces(tmp_path: Path) -> None:
         assert names(tmp_path) == ["ledger.json"]
 
 
-@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("sync", [{"sync": True}, {"sync": False}, {}])
 def test_content_is_on_the_disk_before_the_rename_if_asked_for(
-    sync: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sync: dict[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, synced = tmp_path / "ledger.json", []
     path.write_bytes(b"before")
@@ -36,8 +36,8 @@ def test_content_is_on_the_disk_before_the_rename_if_asked_for(
         synced.append((os.fstat(number).st_size, path.read_bytes()))
 
     monkeypatch.setattr(whole_file.os, "fsync", fsync)
-    replace_file(path, [b"after"], sync=sync)
-    assert synced == ([(5, b"before")] if sync else [])
+    replace_file(path, [b"after"], **sync)
+    assert synced == ([(5, b"before")] if sync.get("sync") else [])
     assert path.read_bytes() == b"after"
 
 
