@@ -36,6 +36,11 @@ async def test_gather_raises_a_failure_without_a_group() -> None:
         await gather([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
 
 
+async def test_gather_raises_a_bug_as_itself() -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        await gather([partial(result, 1), partial(failure, ValueError("a bug"))], limit=2)
+
+
 async def test_gather_raises_own_errors_before_others() -> None:
     """Only an `AcrCleanupError` tells the user what to do."""
     errors = [ValueError("a bug"), RegistryUnreachable("no such host.")]

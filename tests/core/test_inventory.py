@@ -244,6 +244,7 @@ def test_names_source_is_shared_by_the_same_names_only() -> None:
     source = repository.names_source
     assert repository.marked(locked=True).names_source is source
     assert repository.with_edges([image("a")]).names_source is source
+    assert repository.with_edges([image("a"), image("b")]).names_source is source
     assert repository.with_edges([image("c")]).names_source is not source
     assert repository.without([d("b")]).names_source is not source
     assert replace(repository, tags=()).names_source is not source

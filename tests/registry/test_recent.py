@@ -13,6 +13,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
+from acr_cleanup.errors import NotListed
 from tests.helpers.registry_clients import HttpAnswer, ReceivedRequest, emulated_registry, scripted_registry
 
 OLD = timedelta(days=100)
@@ -150,6 +151,17 @@ async def test_list_that_is_not_in_the_order_of_its_times_is_no_answer(entries: 
     """The registry does not know this order: the newest entries may be on any page."""
     async with scripted_registry(listed(*entries)) as (registry, _):
         assert await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), (), settled()) is None
+
+
+@pytest.mark.parametrize("what", ["tags", "manifests"])
+async def test_newest_list_that_cannot_be_decoded_is_an_error(what: str) -> None:
+    world = world_of(1)
+    world.faults.append(Fault(service="acr", path=f"/_{what}$", status=200, body=b"[]"))
+    async with emulated_registry(world) as connected:
+        with pytest.raises(NotListed) as caught:
+            await connected.registry.read_changes(NAME, since(), (), settled())
+    assert f": listing the newest {what} of {NAME}: the response is not a valid list: " in str(caught.value)
+    assert "Expected `object`, got `array`." in str(caught.value)
 
 
 async def test_entries_before_the_time_are_left_out() -> None:

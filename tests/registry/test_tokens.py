@@ -210,6 +210,41 @@ async def test_unannounced_repository_gets_its_own_token() -> None:
     ]
 
 
+@pytest.mark.parametrize("refusal", ["refused", "granted nothing"])
+async def test_registry_without_wildcards_is_asked_for_each_repository(refusal: str) -> None:
+    service = TokenService(FakeTime())
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/token" and received.form["scope"].endswith(":*"):
+            service.tokens.append(received)
+            status = 401 if refusal == "refused" else 200
+            return HttpAnswer(request, status, {"access_token": jwt(access=[], iat=NOW, exp=NOW + 4500)})
+        return await service._answer(received, request)
+
+    service.transport._answer = answer
+    own = "repository:a:pull,delete,metadata_read"
+    first = await service.get("/acr/v1/a/_tags")
+    assert claims_of(first)["n"] == len(service.tokens)
+    assert set(service.scopes) == {"registry:catalog:* repository:*:*", own}
+    assert await service.get("/acr/v1/a/_manifests") == first
+    assert service.scopes.count(own) == 1
+
+
+async def test_identity_without_the_catalog_still_reads_repositories() -> None:
+    service = TokenService(FakeTime(), aad_identity="yes")
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        refused = received.path == "/oauth2/token" and received.form["scope"] == "registry:catalog:*"
+        return HttpAnswer(request, 401, {}) if refused else await service._answer(received, request)
+
+    service.transport._answer = answer
+    with pytest.raises(RegistryForbidden):
+        await service.get("/acr/v1/_catalog")
+    assert await service.get("/acr/v1/a/_tags")
+    with pytest.raises(RegistryForbidden):
+        await service.get("/acr/v1/_catalog")
+
+
 async def test_abac_causes_no_refused_request() -> None:
     world = World()
     world.registry.abac = True
