@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TypeVar
-from urllib.parse import unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 
 from azure.core.rest import HttpRequest
 
@@ -43,6 +43,9 @@ https://github.com/Azure/acr/issues/749
 
 EMPTY_PAGES = 1000
 """Pages in a row without an entry. A registry may filter a page, but a list must end."""
+
+NEWEST = 100
+"""Entries in the first page of the newest. Few are new, and to decode a thousand takes some milliseconds."""
 
 NEWEST_FIRST = MappingProxyType({"orderby": "timedesc"})
 """The order of a list, as part of its query."""
@@ -224,8 +227,13 @@ class RegistryRequests:
     async def read_newest(
         self, path: str, read: Callable[[bytes], dict[str, T]], call: str, is_last: Callable[[dict[str, T]], bool]
     ) -> dict[str, T]:
-        """Read the pages of one list, the newest entries first, up to the page for which `is_last` is true."""
-        return await self._read_pages(path, read, call, roles.READ, order=NEWEST_FIRST, is_last=is_last) or {}
+        """
+        Read the pages of one list, the newest entries first, up to the page for which `is_last` is true.
+
+        The first page has `NEWEST` entries.
+        """
+        pages = self._read_pages(path, read, call, roles.READ, first=NEWEST, order=NEWEST_FIRST, is_last=is_last)
+        return await pages or {}
 
     async def _read_pages(
         self,
@@ -235,13 +243,15 @@ class RegistryRequests:
         right: Right,
         absent: Container[int] = (),
         *,
+        first: int = PAGE,
         order: Mapping[str, str] = MappingProxyType({}),
         is_last: Callable[[dict[str, T]], bool] = lambda _: False,
     ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
         empty = 0
-        query = urlencode({"n": PAGE, **order})
+        size = first
+        query = urlencode({"n": size, **order})
         while query:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
@@ -260,10 +270,13 @@ class RegistryRequests:
                 raise wire.MalformedAnswer(f"{empty:,} pages in a row are empty")
             if is_last(page):
                 break
-            if not query and len(page) >= PAGE:
+            if not query and len(page) >= size:
                 # A full page without a link: the list ends exactly here, or a proxy dropped the
                 # Link header. Request one more page to find out.
                 query = urlencode({"last": next(reversed(page)), "n": PAGE, **order})
+            elif query and size < PAGE:
+                query = urlencode({**dict(parse_qsl(query, keep_blank_values=True)), "n": PAGE})
+            size = PAGE
         return entries
 
     async def send(
