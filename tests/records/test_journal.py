@@ -159,6 +159,14 @@ async def test_concurrent_intents_share_one_fsync(tmp_path: Path, monkeypatch: p
     assert (sorted(numbers), len(synced)) == (list(range(1, 31)), 1)
 
 
+async def test_many_waiting_intents_do_not_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "GATHER", 60)
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        many = range(journal_module.ENOUGH)
+        intending = asyncio.gather(*(journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in many))
+        await asyncio.wait_for(intending, timeout=10)
+
+
 async def test_failed_fsync_fails_every_waiting_intent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
