@@ -75,6 +75,8 @@ class Proxies:
 
     def for_url(self, url: str) -> str | None:
         """The proxy through which this URL is reached, None for directly."""
+        if not self.by_scheme:
+            return None
         proxy = self.by_scheme.get(urlsplit(url).scheme.lower())
         return None if proxy is None or self._bypassed(url) else proxy
 

@@ -189,6 +189,39 @@ async def test_concurrent_intents_share_one_fsync(tmp_path: Path, monkeypatch: p
     assert (sorted(numbers), len(synced)) == (list(range(1, 31)), 1)
 
 
+async def test_many_waiting_intents_do_not_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "GATHER", 60)
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        many = range(journal_module.ENOUGH)
+        intending = asyncio.gather(*(journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in many))
+        await asyncio.wait_for(intending, timeout=10)
+
+
+async def test_failed_fsync_fails_every_waiting_intent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        monkeypatch.setattr(os, "fsync", fail)
+        waiting = (journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in range(3))
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(result) for result in results] == [JournalError] * 3
+
+
+async def test_cancelled_intent_does_not_fail_the_others(tmp_path: Path) -> None:
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        intending = [
+            asyncio.create_task(journal.intend("shop/web", Untag(tag(f"{number}", "a")))) for number in range(3)
+        ]
+        await asyncio.sleep(0)
+        intending[0].cancel()
+        results = await asyncio.gather(*intending, return_exceptions=True)
+
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1:] == [2, 3]
+
+
 def test_earlier_journals_are_renamed_after_their_start(tmp_path: Path) -> None:
     """They are never overwritten, even if several have the same start."""
     for number in range(3):

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import logging
+import re
+import uuid
 from typing import Any
 
 import pytest
@@ -343,6 +345,36 @@ async def test_token_refused_for_a_deletion_is_kept() -> None:
         before = connected.sent(path="oauth2")
         await connected.registry.list_repository("shop/web")
         assert connected.sent(path="oauth2") == before
+
+
+async def test_requests_are_logged_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
+    """Not otherwise: the log takes as much CPU as a small request."""
+    world = World()
+    world.registry.push("shop/web", "1")
+    for level, logged in ((logging.WARNING, False), (logging.DEBUG, True)):
+        caplog.set_level(level)
+        async with emulated_registry(world) as connected:
+            await connected.registry.list_repository("shop/web")
+        assert ("/acr/v1/shop%2Fweb/_tags" in caplog.text) is logged
+
+
+async def test_request_names_the_tool_and_the_sdk_that_sent_it() -> None:
+    """The ids of requests differ. Support at Microsoft asks for them."""
+
+    def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path.startswith("/oauth2/"):
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33), "access_token": jwt(exp=2**33)})
+        return HttpAnswer(request, 202)
+
+    transport = ScriptedTransport(answer)
+    async with open_registry(HOST, CountingCredential(), transport, pace=instant_pace()) as registry:
+        for tag in ("1", "2"):
+            await registry.untag("a", tag)
+    headers = [received.headers for received in transport.received if received.method == "DELETE"]
+    for header in headers:
+        assert re.match(r"acr-cleanup/\S+ azsdk-python-azure-containerregistry/", header["User-Agent"])
+        assert str(uuid.UUID(header["x-ms-client-request-id"])) == header["x-ms-client-request-id"]
+    assert len({header["x-ms-client-request-id"] for header in headers}) == 2
 
 
 async def test_tokens_are_never_logged(caplog: pytest.LogCaptureFixture) -> None:
