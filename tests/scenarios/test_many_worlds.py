@@ -111,7 +111,8 @@ class Trial:
         return self.built.config(policy, self.base)
 
     async def plan(self, policy: Policy, config: dict[str, Any] | None = None) -> Plan:
-        ran = await self.tool.plan(config or self.config(policy))
+        # The report for people is made by the apply.
+        ran = await self.tool.run(config or self.config(policy), dry_run=True, as_json=True)
         assert ran.code == 0, ran.out + ran.err
         document = json.loads((self.tool.folder / "report" / "plan.json").read_text(encoding="utf-8"))
         plan = Plan(ran, document["steps"])
@@ -182,12 +183,12 @@ class Trial:
         with self.restored():
             scopes = deepcopy((self.built.uses.referenced, self.built.uses.running))
             with moment(self.built.world, self.built.now - timedelta(days=15)):
-                await self.tool.plan(config)
+                await self.tool.run(config, dry_run=True, as_json=True)
             with self.restored(), moment(self.built.world, self.built.now - timedelta(days=1)):
                 for use in self.generated.more:
                     self.built.use(replace(use, cluster=0))
                 uses = self.built.uses
-                await self.tool.plan(config)
+                await self.tool.run(config, dry_run=True, as_json=True)
             self.built.uses = uses
             uses.referenced, uses.running = scopes
             later = await self.plan(policy, {**config, "used_within": "14d"})
