@@ -110,12 +110,16 @@ class RepositoryInventory:
 
     @property
     def listed_names(self) -> ListedNames:
-        """The names in this repository, to look up what mentions them."""
+        """
+        The names in this repository, to look up what mentions them.
+
+        The subjects of tags may be in another repository: cosign stores signatures there with
+        `COSIGN_REPOSITORY`.
+        """
         return ListedNames(
             self.name,
             {tag.name: tag.updated_at for tag in self.tags},
-            self.manifests.keys() | self.tags_of.keys(),
-            source=self.names_source,
+            self.manifests.keys() | self.tags_of.keys() | self.signers_of.keys(),
         )
 
     @cached_property

@@ -92,13 +92,11 @@ class ListedNames:
     The names of one repository, as it was listed.
 
     tags: with the time of the last push, where it is known.
-    source: the same object for values with the same names, if it is given.
     """
 
     repository: str
     tags: Mapping[str, datetime | None]
     digests: Collection[Digest] = ()
-    source: object = None
 
 
 class MentionSource(Protocol):

@@ -43,6 +43,9 @@ Entries per page; the registry silently reduces larger values.
 https://github.com/Azure/acr/issues/749
 """
 
+EMPTY_PAGES = 1000
+"""Pages in a row without an entry. A registry may filter a page, but a list must end."""
+
 NEWEST_FIRST = MappingProxyType({"orderby": "timedesc"})
 """The order of a list, as part of its query."""
 
@@ -273,6 +276,7 @@ class RegistryRequests:
     ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
+        empty = 0
         query = urlencode({"n": PAGE, **order})
         while query:
             followed.add(query)
@@ -287,6 +291,9 @@ class RegistryRequests:
             query = _next_query(reply.headers, self._base, path)
             if query in followed or (page and len(entries) == count):
                 raise wire.MalformedAnswer("its pages repeat")
+            empty = 0 if page else empty + 1
+            if empty > EMPTY_PAGES:
+                raise wire.MalformedAnswer(f"{empty:,} pages in a row are empty")
             if is_last(page):
                 break
             if not query and len(page) >= PAGE:

@@ -46,9 +46,8 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         The lock that these attributes set.
 
-        A value that is not a boolean counts as a lock, too. It could not be restored after
-        unlocking, so the attributes are then reported as enabled. `readEnabled: false` is no lock
-        for the registry, but someone has put the item aside.
+        A value that is not a boolean counts as a lock, too (`_UNKNOWN_LOCK`). `readEnabled: false` is
+        no lock for the registry, but someone has put the item aside.
         """
         if self.delete_enabled is True and self.write_enabled is True and self.read_enabled is not False:
             # Nearly always.
@@ -56,7 +55,7 @@ class _Attributes(msgspec.Struct, rename="camel"):
         values = (self.delete_enabled, self.write_enabled)
         aside = self.read_enabled is False
         if any(not (value is None or isinstance(value, bool)) for value in values):
-            return _Locks(True, True, True, aside)
+            return _UNKNOWN_LOCK._replace(put_aside=aside)
         delete, write = (value is not False for value in values)
         return _Locks(aside or not (delete and write), delete, write, aside)
 
@@ -69,6 +68,8 @@ class _Locks(NamedTuple):
 
 
 _OPEN = _Locks(False, True, True, False)
+_UNKNOWN_LOCK = _Locks(True, True, True, False)
+"""The lock of attributes that are malformed. It cannot be restored, so the attributes are reported as enabled."""
 
 
 class Descriptor(msgspec.Struct):
@@ -259,7 +260,8 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     repository = decode(_REPOSITORY, body)
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
-    locks = _locks(repository.changeable_attributes) or _OPEN
+    attributes = decode(_ATTRIBUTES, bytes(repository.changeable_attributes))
+    locks = _OPEN if attributes is None else attributes.lock
     counts = (
         count if type(count) is int and count > 0 else 0 for count in (repository.manifest_count, repository.tag_count)
     )
@@ -311,7 +313,10 @@ def _locks(attributes: msgspec.Raw) -> _Locks | None:
 
 @lru_cache(maxsize=256)
 def _locks_in(attributes: bytes) -> _Locks | None:
-    decoded = decode(_ATTRIBUTES, attributes)
+    try:
+        decoded = decode(_ATTRIBUTES, attributes)
+    except MalformedAnswer:
+        return _UNKNOWN_LOCK
     return None if decoded is None else decoded.lock
 
 

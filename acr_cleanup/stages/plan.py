@@ -160,7 +160,7 @@ def relaxed_gc() -> Iterator[None]:
 def _unreadable(tallies: Sequence[Tally], login_server: str) -> tuple[Blocker, ...]:
     """Return a blocker if no repository could be read: the cause is then the registry."""
     if tallies and all(tally.error for tally in tallies):
-        return (Blocker(login_server, "list its repositories", tallies[0].error, ""),)
+        return (Blocker(login_server, "read its repositories", tallies[0].error, ""),)
     return ()
 
 

@@ -104,6 +104,42 @@ async def test_verification_is_skipped_without_verify_or_deletions(tool: Tool) -
     assert "Verified" not in second.out
 
 
+# -- deletions without effect --------------------------------------------------------------------
+
+
+async def test_accepted_deletion_without_effect_is_noted(tool: Tool) -> None:
+    """The run succeeds: a replica may only lag behind. A deletion that failed is not noted."""
+    tool.world.registry.push("shop/web", "0.9", age=OLD)
+    ignored = tool.world.registry.repositories["shop/web"].tags["0.9"].digest
+    failing = tool.world.registry.push("shop/web", "0.8", age=OLD)
+    tool.world.faults += [
+        Fault(service="acr", method="DELETE", path=ignored, status=202),
+        Fault(service="acr", method="DELETE", path=failing, status=409),
+    ]
+
+    ran = await tool.apply()
+
+    notes = ran.report["proof"]["notes"]
+    assert [note.partition(" ")[0] for note in notes] == ["shop/web:0.9", f"shop/web@{ignored}"]
+    assert all("still exists, although the registry accepted its deletion" in note for note in notes)
+    assert "shop/web:0.9 still exists" in " ".join(ran.out.split())
+
+
+async def test_deletion_that_lists_show_late_is_not_noted(tool: Tool) -> None:
+    digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
+    stale = {"tags": [{"name": "1.0", "digest": digest}], "imageName": "shop/web"}
+    change_after_first_deletion(
+        tool,
+        lambda _: tool.world.faults.append(
+            Fault(service="acr", path="shop/web/_tags$", status=200, body=stale, times=1)
+        ),
+    )
+
+    ran = await tool.apply()
+
+    assert (ran.code, ran.report["proof"]["notes"]) == (0, [])
+
+
 # -- broken names --------------------------------------------------------------------------------
 
 

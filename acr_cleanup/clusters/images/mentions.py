@@ -37,7 +37,6 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
-    words_in,
 )
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
@@ -112,7 +111,7 @@ class _Reader:
             long |= long_runs(more_data)
         digests: dict[Digest, str] = {}
         # Rule 4.
-        found = dict.fromkeys(digests_in(word for chunk in long for word in words_in(chunk)))
+        found = dict.fromkeys(digests_in(long))
         holders = texts.holders({digest.removeprefix("sha256:") for digest in found}) if found else {}
         for digest in found:
             holder = holders.get(digest.removeprefix("sha256:"))

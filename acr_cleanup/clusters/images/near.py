@@ -17,7 +17,7 @@ from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
 is_image_key = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
-_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
+_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256[:-])?([0-9a-fA-F]{64})").fullmatch
 is_tag_key = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
@@ -93,7 +93,7 @@ def entries(value: Value) -> Sequence[str]:
 def digest_of(value: str) -> str:
     """Return the digest if the whole value is one, with or without its algorithm; otherwise an empty text."""
     match = _WHOLE_DIGEST(value.strip())
-    return f"sha256:{match[1]}" if match else ""
+    return f"sha256:{match[1].lower()}" if match else ""
 
 
 def says_tag(key: str) -> bool:

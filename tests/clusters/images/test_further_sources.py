@@ -159,7 +159,7 @@ def test_only_containers_of_pods_run() -> None:
     assert kept(read("Pod", obj), "shop/web", "1", "2") == {"1", "2"}
 
 
-@pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/Web:1"])
+@pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/Wob:1"])
 def test_unrecognisable_repository_is_noted(text: str) -> None:
     found = read("Thing", {"spec": {"image": f"{HOST}/{text}"}})
     (note,) = found.notes
