@@ -89,10 +89,6 @@ class RepositoryNames:
     tags: Mapping[str, Digest]
     manifests: AbstractSet[Digest]
 
-    @classmethod
-    def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
-        return cls({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
-
 
 @dataclass(frozen=True)
 class Baseline:

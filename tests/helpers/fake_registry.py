@@ -15,6 +15,7 @@ from acr_cleanup.core.steps import Step
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.records.journal import JournalError
+from tests.helpers.generated_inventories import names_of
 
 Hook = Callable[[str], Awaitable[None]]
 """Awaited before a call, with the call as text. An exception that it raises becomes the call's."""
@@ -65,7 +66,7 @@ class FakeRegistry:
         return self.inventory
 
     async def list_names(self, name: str) -> RepositoryNames:
-        return RepositoryNames.of(await self.list_repository(name))
+        return names_of(await self.list_repository(name))
 
     def now(self) -> datetime | None:
         return self.clock
