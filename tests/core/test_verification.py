@@ -22,19 +22,8 @@ from acr_cleanup.core.verification import (
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
-from tests.helpers.generated_inventories import (
-    NOW,
-    REPOSITORY,
-    d,
-    image,
-    index,
-    inventory,
-    names_of,
-    referrer,
-    tag,
-    usage,
-    use,
-)
+from tests.helpers.fake_registry import names_of
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 
 STATUS = "status.containerStatuses[0].imageID"
 

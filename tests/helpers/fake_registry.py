@@ -15,10 +15,13 @@ from acr_cleanup.core.steps import Step
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.records.journal import JournalError
-from tests.helpers.generated_inventories import names_of
 
 Hook = Callable[[str], Awaitable[None]]
 """Awaited before a call, with the call as text. An exception that it raises becomes the call's."""
+
+
+def names_of(inventory: RepositoryInventory) -> RepositoryNames:
+    return RepositoryNames({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
 
 
 @dataclass

@@ -19,7 +19,6 @@ from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
-from acr_cleanup.core.verification import RepositoryNames
 from acr_cleanup.core.workload import Workload
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -97,10 +96,6 @@ def inventory(tags: Iterable[Tag], manifests: Iterable[Manifest] | None = None) 
     if manifests is None:
         manifests = {tag.digest: Manifest(tag.digest, DOCKER_IMAGE, size=1000, known=True) for tag in tags}.values()
     return RepositoryInventory(REPOSITORY, tags, {manifest.digest: manifest for manifest in manifests})
-
-
-def names_of(of: RepositoryInventory) -> RepositoryNames:
-    return RepositoryNames({tag.name: tag.digest for tag in of.tags}, of.manifests.keys())
 
 
 def use(
