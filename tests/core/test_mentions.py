@@ -124,6 +124,16 @@ def test_mention_keeps_its_tag_its_digest_and_the_index_of_it() -> None:
     }
 
 
+def test_mention_of_a_child_that_no_list_shows_keeps_its_index() -> None:
+    digest = mention(How.DIGEST, d("hidden"))
+    usage = used_in(Source(RepositoryMentions({}, {d("hidden"): (digest,)})))
+    repository = inventory([tag("multi", "i"), tag("old", "a")], [index("i", ["hidden"]), image("a")])
+
+    kept = keep_reasons(Evidence(repository, usage, RetentionPolicy(), NOW))
+
+    assert kept == {"multi": (KeepReason(Rule.MENTIONED, str(digest)),)}
+
+
 def test_mention_of_any_tag_keeps_all_and_counts_further_ones() -> None:
     source = Source(RepositoryMentions({"a": (mention(How.BESIDE),)}, {}, (mention(How.OPEN, ""),)))
 
