@@ -1,4 +1,4 @@
-"""What Entra ID and the tools of a login answer, as people met it, and the advice that follows."""
+"""Answers of Entra ID and of the tools of a login, as people met them, and the advice that follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else may pull: everybody with a right to pull whose images are not read."""
+"""Further pullers: identities with a right to pull whose images are not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `collect` does with the names of the registry."""
+"""`collect` with the names of the registry."""
 
 from __future__ import annotations
 

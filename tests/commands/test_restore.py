@@ -1,4 +1,4 @@
-"""`acr-cleanup restore`: restores what a run deleted, as far as the registry still can."""
+"""`acr-cleanup restore`: restores the deletions of a run that the registry can still undo."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_options_of_the_top_level_bound_every_rule() -> None:
 
 
 def test_children_are_as_old_as_the_rule_of_their_index_says() -> None:
-    """Otherwise the children of a deleted preview would stay for the month of the last rule."""
+    """Otherwise the children of a deleted preview would be kept for the month of the last rule."""
     children = [image("x", days=8), image("y", days=8)]
     repository = inventory([tag("pr-1", "i", days=8)], [index("i", "xy"), *children])
 

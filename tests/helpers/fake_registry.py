@@ -154,7 +154,7 @@ class FakeRegistry:
 
 
 def recent_changes(inventory: RepositoryInventory, since: datetime, known: Container[Digest] = ()) -> RecentChanges:
-    """What a registry with this content answers to a question for changes."""
+    """The answer of a registry with this content to a question for changes."""
     del known
     return RecentChanges(
         tuple(tag for tag in inventory.tags if tag.updated_at is not None and tag.updated_at >= since),

@@ -1,4 +1,4 @@
-"""The rows of the truth table of mentions for folders and open references, and for what is no mention."""
+"""The rows of the truth table of mentions for folders and open references, and for texts without a mention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reviewed plan may delete, in generated repositories."""
+"""The deletions that a reviewed plan allows, in generated repositories."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ async def test_hostile_text_around_a_mention_is_harmless(tmp_path: Path, monkeyp
         assert_harmless(stage, ran.out, ran.err)
 
 
-async def test_secret_beside_a_mention_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secret_next_to_a_mention_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports show the name and the tag that an object writes, and no other text of it."""
     async with staged(tmp_path, monkeypatch) as stage:
         stage.cluster.add(
@@ -130,7 +130,7 @@ SPEAKABLE = [
 
 
 @pytest.mark.parametrize("text", SPEAKABLE, ids=map(str, range(len(SPEAKABLE))))
-def test_hostile_names_stay_values_in_files_of_init(text: str) -> None:
+def test_hostile_names_remain_values_in_files_of_init(text: str) -> None:
     """Azure's names are narrower than this. A file of init is read, and then run, by a person."""
     resource_id = f"/subscriptions/{text.replace('/', '')}/resourceGroups/{text.replace('/', '')}/providers/x/y/z"
     setup = Setup(

@@ -1,4 +1,4 @@
-"""What is read as text of an object with a pod spec: not what differs between replicas."""
+"""The text of an object with a pod spec: without values that differ between replicas."""
 
 from __future__ import annotations
 
