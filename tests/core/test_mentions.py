@@ -45,6 +45,10 @@ def mention(how: How, word: str = "1.0", place: str = "data.image") -> Mention:
         ),
         (mention(How.DIGEST, d("a")), f"ConfigMap production/shop/settings names {d('a')} (data.image)"),
         (mention(How.UNKNOWN), "pushed after the names for the usage snapshot of production were read"),
+        (
+            mention(How.UNKNOWN, ""),
+            "its repository is not among the names for the usage snapshot of production",
+        ),
     ],
 )
 def test_mention_tells_who_names_what(found: Mention, text: str) -> None:
