@@ -88,7 +88,7 @@ def test_other_field_may_say_an_image(obj: Any) -> None:
     ],
     ids=str,
 )
-def test_tag_of_an_image_that_stands_elsewhere(obj: Any, tag: Value | None) -> None:
+def test_tag_of_an_image_named_elsewhere(obj: Any, tag: Value | None) -> None:
     assert far_tag(text_of(obj, "1.2")) == tag
 
 
