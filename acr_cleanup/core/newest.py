@@ -18,7 +18,7 @@ def may_count(inventory: RepositoryInventory, tag: Tag, of: KeepLastOf) -> bool:
     """
     if tag.subject is not None or tag.updated_at is None:
         return False
-    manifest = inventory.manifests.get(tag.digest)
+    manifest = inventory.table.traits_of(tag.digest)
     if of is KeepLastOf.TAGS or manifest is None or manifest.is_image or not manifest.may_have_subject:
         return True
     return manifest.known and manifest.subject not in inventory.manifests
