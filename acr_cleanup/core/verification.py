@@ -92,7 +92,7 @@ class RepositoryNames:
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
-        return cls({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
+        return cls(inventory.named, inventory.manifests.keys())
 
 
 @dataclass(frozen=True)
@@ -100,26 +100,30 @@ class Baseline:
     """
     The tags and manifests of one repository right before its first deletion.
 
+    listed: the listed digests, each by itself.
     children: index -> those of its children that existed.
     referrers: subject -> its referrers. The registry deletes them together with it.
     """
 
     repository: str
     tags: Mapping[str, Digest]
-    manifests: frozenset[Digest]
+    listed: Mapping[Digest, Digest]
     children: Mapping[Digest, tuple[Digest, ...]]
     referrers: Mapping[Digest, tuple[Digest, ...]]
+
+    @property
+    def manifests(self) -> AbstractSet[Digest]:
+        return self.listed.keys()
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> Baseline:
         """Copy only what the comparison needs: it remains in memory during the run."""
-        manifests = frozenset(inventory.manifests)
         return cls(
             repository=inventory.name,
-            tags={tag.name: tag.digest for tag in inventory.tags},
-            manifests=manifests,
+            tags=inventory.named,
+            listed=inventory.listed,
             children={
-                manifest.digest: tuple(child for child in manifest.children if child in manifests)
+                manifest.digest: tuple(child for child in manifest.children if child in inventory.manifests)
                 for manifest in inventory.table.edged()
                 if manifest.children
             },

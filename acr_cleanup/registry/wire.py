@@ -8,11 +8,11 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import structs
@@ -190,9 +190,7 @@ def read_repositories(body: bytes) -> dict[str, str]:
     return {name: name for name in decode(_REPOSITORIES, body).repositories or ()}
 
 
-def read_tags(
-    body: bytes, known: dict[str, Digest] | None = None, unknown_locks: set[str] | None = None
-) -> dict[str, Tag]:
+def read_tags(body: bytes, known: KnownDigests | None = None, unknown_locks: set[str] | None = None) -> dict[str, Tag]:
     """
     Decode a page of tags, by name. Raises `MalformedAnswer`.
 
@@ -200,30 +198,28 @@ def read_tags(
     this keeps only one copy in memory. `unknown_locks`: receives the names of tags that are listed
     without `changeableAttributes`: they may be locked.
     """
-    known = {} if known is None else known
+    known = KnownDigests() if known is None else known
     unknown_locks = set() if unknown_locks is None else unknown_locks
     return {tag.name: _tag(tag, known, unknown_locks) for tag in decode(_TAGS, body).tags or ()}
 
 
-def read_tag_names(body: bytes, known: dict[str, Digest]) -> dict[str, Digest]:
+def read_tag_names(body: bytes, known: KnownDigests) -> dict[str, Digest]:
     """Decode only the names in a page of tags, with the digests. Raises `MalformedAnswer`."""
-    return {tag.name: _known(tag.digest, known) for tag in decode(_TAG_NAMES, body).tags or ()}
+    return {tag.name: known[tag.digest] for tag in decode(_TAG_NAMES, body).tags or ()}
 
 
 def read_tag(body: bytes) -> Tag:
     """Decode the attributes of one tag. Raises `MalformedAnswer`."""
-    return _tag(decode(_ONE_TAG, body).tag, {}, set())
+    return _tag(decode(_ONE_TAG, body).tag, KnownDigests(), set())
 
 
 def read_manifests(body: bytes) -> dict[str, ListedManifest]:
     """Decode a page of manifests, by digest. Raises `MalformedAnswer`."""
-    entries = (_listed(entry, {}) for entry in decode(_MANIFESTS, body).manifests or ())
+    entries = (_listed(entry, KnownDigests()) for entry in decode(_MANIFESTS, body).manifests or ())
     return {entry.manifest.digest: entry for entry in entries}
 
 
-def read_manifest_values(
-    body: bytes, known: dict[str, Digest], unknown_locks: set[str]
-) -> dict[Digest, ManifestValues]:
+def read_manifest_values(body: bytes, known: KnownDigests, unknown_locks: set[str]) -> dict[Digest, ManifestValues]:
     """Decode a page of manifests for a table; the others as for `read_tags`. Raises `MalformedAnswer`."""
     listed = decode(_MANIFESTS, body).manifests or ()
     unknown_locks.update(entry.digest for entry in listed if _locks(entry.changeable_attributes) is None)
@@ -231,14 +227,14 @@ def read_manifest_values(
     return {entry.digest: entry for entry in entries}
 
 
-def read_digests(body: bytes, known: dict[str, Digest]) -> dict[Digest, tuple[str, ...]]:
+def read_digests(body: bytes, known: KnownDigests) -> dict[Digest, tuple[str, ...]]:
     """Decode only the digests in a page of manifests, with the tags shown. Raises `MalformedAnswer`."""
-    return {_known(entry.digest, known): _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
+    return {known[entry.digest]: _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
     """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
-    return _listed(decode(_ONE_MANIFEST, body).manifest, {})
+    return _listed(decode(_ONE_MANIFEST, body).manifest, KnownDigests())
 
 
 def hidden_tags(shown: Iterable[tuple[str, Digest]], listed: Container[str]) -> list[Tag]:
@@ -267,14 +263,14 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     return RepositoryAttributes(locks.locked, locks.put_aside, *counts)
 
 
-def _tag(tag: _Tag, known: dict[str, Digest], unknown_locks: set[str]) -> Tag:
+def _tag(tag: _Tag, known: KnownDigests, unknown_locks: set[str]) -> Tag:
     if (state := _locks(tag.changeable_attributes)) is None:
         unknown_locks.add(tag.name)
         state = UNLOCKED
-    return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), state)
+    return Tag(tag.name, known[tag.digest], _moment(tag.last_update_time), state)
 
 
-def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
+def _listed(entry: _Manifest, known: KnownDigests) -> ListedManifest:
     values = _values(entry, known)
     manifest = structs.replace(
         values.traits,
@@ -288,7 +284,7 @@ def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
     return ListedManifest(manifest, values.tags, references)
 
 
-def _values(entry: _Manifest, known: dict[str, Digest]) -> ManifestValues:
+def _values(entry: _Manifest, known: KnownDigests) -> ManifestValues:
     try:
         traits = _traits(
             entry.media_type, entry.config_media_type, entry.os, entry.architecture, bytes(entry.changeable_attributes)
@@ -299,7 +295,7 @@ def _values(entry: _Manifest, known: dict[str, Digest]) -> ManifestValues:
         traits = _traits(*texts, bytes(entry.changeable_attributes))
     updated_at = _moment(entry.last_update_time)
     return ManifestValues(
-        digest=_known(entry.digest, known),
+        digest=known[entry.digest],
         traits=traits,
         size=entry.image_size if type(entry.image_size) is int and entry.image_size > 0 else 0,
         updated_at=updated_at,
@@ -363,12 +359,20 @@ def parsed_digest(text: str) -> Digest:
         raise MalformedAnswer(error.seen) from None
 
 
-def _known(text: str, known: dict[str, Digest]) -> Digest:
-    """The digest in `known` if there is one, so that no second copy is kept."""
-    digest = known.get(text)
-    if digest is None:
-        digest = known[text] = parsed_digest(text)
-    return digest
+class KnownDigests(dict[str, Digest]):
+    """
+    Text -> digest, checked and kept once. Each digest is in the list of tags and in that of manifests.
+
+    earlier: digests that are in memory already, each by itself.
+    """
+
+    def __init__(self, earlier: Mapping[Digest, Digest] | None = None) -> None:
+        self._earlier: Any = earlier or {}
+
+    def __missing__(self, text: str) -> Digest:
+        if (digest := self._earlier.get(text)) is None:
+            digest = self[text] = parsed_digest(text)
+        return cast("Digest", digest)
 
 
 def _moment(value: Any) -> datetime | None:
