@@ -17,7 +17,7 @@ from acr_cleanup.core.mentions import Mention
 from acr_cleanup.core.named import digests_in_use, named_digests
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories, mentions_of
+from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Reason, reasons_to_keep
 from acr_cleanup.core.retention import Scope
@@ -195,7 +195,7 @@ def explain_manifest(evidence: Evidence, digest: Digest) -> Explanation:
 
 def _mentions(evidence: Evidence, tags: Iterable[Tag], digest: Digest) -> tuple[Mention, ...]:
     """Each mention of these tags and of this manifest once, by object and field."""
-    mentions, family = mentions_of(evidence), evidence.inventory.family(digest)
+    mentions, family = evidence.mentions, evidence.inventory.family(digest)
     of_tags = (mention for tag in tags for mention in mentions.by_tag.get(tag.name, ()))
     of_family = (mention for named, of in mentions.by_digest.items() if named in family for mention in of)
     return tuple(sorted({*of_tags, *of_family, *mentions.of_any}))

@@ -117,12 +117,17 @@ class RepositoryInventory:
 
     @property
     def listed_names(self) -> ListedNames:
-        """The names in this repository, to look up what mentions them."""
+        """
+        The names in this repository, to look up what mentions them.
+
+        The subjects of tags may be in another repository: cosign stores signatures there with
+        `COSIGN_REPOSITORY`.
+        """
+        others = self.unlisted | (self.signers_of.keys() - self.manifests.keys())
         return ListedNames(
             self.name,
             TagTimes(self.tags),
-            (*self.manifests, *self.unlisted) if self.unlisted else self.manifests.keys(),
-            source=self.names_source,
+            (*self.manifests, *others) if others else self.manifests.keys(),
         )
 
     @cached_property

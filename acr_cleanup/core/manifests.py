@@ -21,10 +21,10 @@ from acr_cleanup.core.media_types import (
 from acr_cleanup.core.references import Digest
 
 # Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
-# `.sig`.
+# `.sig`. With `--attachment-tag-prefix`, cosign puts a prefix before it.
 # https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
-_SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
+_SUBJECT_TAG = re.compile(r"(?:sha256-|.+sha256-(?=.{64}\.(?:sig|att|sbom)$))([0-9a-f]{64})(?:\..+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Tag(Struct, frozen=True, gc=False):
         True
         """
         # Nearly every name. This takes a fifth of the time of the expression.
-        if not self.name.startswith("sha256-"):
+        if "sha256-" not in self.name:
             return None
         match = _SUBJECT_TAG.fullmatch(self.name)
         return Digest(f"sha256:{match.group(1)}") if match else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acr_cleanup.core.policy import Evidence, Rule, listed_images, mentions_of
+from acr_cleanup.core.policy import Evidence, Rule, listed_images
 from acr_cleanup.core.references import Digest
 
 NAMED_BY = {
@@ -19,7 +19,7 @@ NAMED_BY = {
 def named_digests(evidence: Evidence) -> frozenset[Digest]:
     """Every digest here that a use, a past use, a mention, a pull or the keep list names."""
     inventory = evidence.inventory
-    named = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
+    named = evidence.usage.digests(inventory.name) | evidence.mentions.by_digest.keys()
     named |= evidence.pulls.by_digest.keys()
     return named | listed_images(evidence).digests.keys() | evidence.past_uses.by_digest.keys()
 
@@ -34,6 +34,6 @@ def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     inventory = evidence.inventory
     families = dict.fromkeys(inventory.families(evidence.pulls.by_digest), Rule.PULLED)
     families |= dict.fromkeys(listed_images(evidence).digests, Rule.KEEP_LIST)
-    families |= dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
+    families |= dict.fromkeys(inventory.families(evidence.mentions.by_digest), Rule.MENTIONED)
     families |= dict.fromkeys(inventory.families(evidence.past_uses.by_digest), Rule.USED_RECENTLY)
     return families | dict.fromkeys(inventory.families(evidence.usage.digests(inventory.name)), Rule.IN_USE)

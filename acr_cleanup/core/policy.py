@@ -103,6 +103,11 @@ class Evidence:
         return pulls_that_keep(self.usage.pulls.pulls_of(self.inventory), self.rules, self.now)
 
     @property
+    def mentions(self) -> RepositoryMentions:
+        """The mentions of this repository."""
+        return self.usage.mentions(self.inventory)
+
+    @property
     def past_uses(self) -> PastUses:
         """The uses in earlier runs, less than `used_within` ago."""
         within = self.policy.used_within
@@ -195,27 +200,22 @@ def in_use(evidence: Evidence) -> KeptTags:
 
 
 def mentioned(evidence: Evidence) -> KeptTags:
-    """Keep a tag that an object names together with its repository, or whose digest it contains."""
-    inventory = evidence.inventory
-    mentions = mentions_of(evidence)
+    """Keep a tag that an object names together with its repository, and one on or named after a digest in it."""
+    inventory, mentions = evidence.inventory, evidence.mentions
     if mentions is NO_MENTIONS:
         return
     by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
     for named, of_digest in mentions.by_digest.items():
         for digest in inventory.family(named):
             by_family[digest].extend(of_digest)
+        if named not in inventory.manifests:
+            for signer in inventory.signers_of.get(named, ()):
+                by_family[signer.digest].extend(of_digest)
     for tag in inventory.tags:
         reasons = (*mentions.by_tag.get(tag.name, ()), *by_family.get(tag.digest, ()), *mentions.of_any)
         if reasons:
             more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
             yield tag, KeepReason(Rule.MENTIONED, f"{reasons[0]}{more}")
-
-
-def mentions_of(evidence: Evidence) -> RepositoryMentions:
-    """The mentions of the repository."""
-    inventory, usage = evidence.inventory, evidence.usage
-    found = usage.found_mentions(inventory.name, inventory.names_source)
-    return usage.mentions(inventory.listed_names) if found is None else found
 
 
 def pulled(evidence: Evidence) -> KeptTags:

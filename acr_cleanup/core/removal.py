@@ -34,7 +34,6 @@ from acr_cleanup.core.policy import (
     Evidence,
     Rule,
     kept_by_lock,
-    mentions_of,
     scope_reason,
     young_detail,
 )
@@ -259,9 +258,7 @@ class RemovableSet:
         pending = list(reached)
         while pending:
             digest = pending.pop()
-            traits = inventory.table.traits_of(digest)
-            children = traits.children if traits is not None else ()
-            for relative in (*children, *inventory.referrers_of.get(digest, ())):
+            for relative in (*inventory.manifests[digest].children, *inventory.referrers_of.get(digest, ())):
                 if relative in self._manifests and relative not in reached:
                     reached.add(relative)
                     pending.append(relative)
@@ -287,7 +284,11 @@ def reasons_to_keep(
     if reasons:
         return
     manifest = inventory.manifests.get(digest)
-    if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
+    if manifest is not None and _is_alone(inventory, manifest) and not _edges_known(manifest):
+        # A manifest that is kept for another reason need not be read.
+        detail = "its body could not be read, so it might be attached to a kept manifest"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    elif manifest is not None and (waiting := probation_of(evidence, (manifest,))):
         # Its referrers are asked for only when it may be deleted.
         yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
     elif possible_subjects(inventory, {digest}):
@@ -354,27 +355,31 @@ def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests:
         if manifest.subject not in deleted_manifests:
             yield Reason(Rule.ATTACHED, f"belongs to {short(manifest.subject)}, which is kept")
         return
-    if manifest.digest not in evidence.inventory.parents_of and manifest.digest not in evidence.inventory.orphans:
+    if _is_alone(evidence.inventory, manifest):
         if not evidence.policy.delete_untagged:
             yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
         yield from _repository_reasons(evidence)
         if (rule := evidence.rules.of_manifest(manifest.digest)).keep:
             yield Reason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
-        if not _edges_known(manifest):
-            detail = "its body was not read, so it might be attached to a kept manifest"
-            yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if manifest.updated_at is None:
         yield Reason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
     elif not _is_old(manifest, evidence):
         yield Reason(Rule.YOUNG, young_detail(manifest.updated_at, evidence.rules.of_manifest(manifest.digest)))
 
 
+def _is_alone(inventory: RepositoryInventory, manifest: Manifest) -> bool:
+    """Is this a manifest without a tag, a known subject and an index? It is then deleted only with `delete_untagged`."""
+    digest = manifest.digest
+    related = digest in inventory.tags_of or digest in inventory.parents_of or digest in inventory.orphans
+    return not (related or manifest.subject in inventory.manifests)
+
+
 def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Repository-wide reasons to keep untagged manifests: out of scope, or an open reference."""
     if (reason := scope_reason(evidence)) is not None:
         yield Reason(reason.rule, reason.detail)
-    if mentions_of(evidence).of_any:
+    if evidence.mentions.of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
     if evidence.pulls.of_any:
         yield Reason(Rule.PULLED, "the log of the registry has a pull from its repository without saying of what")

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import TypeVar
 
 from acr_cleanup.core.history import History, NoHistory
+from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.mentions import (
     NO_MENTIONS,
-    ListedNames,
     MentionSource,
     NoMentions,
     RepositoryMentions,
@@ -308,27 +308,23 @@ class UsageIndex:
         folders = ("/".join((*parts[:end], "")) for end in range(1, len(parts)))
         return tuple(use for name in (repository, *folders) for use in self._open.get(name, ()))
 
-    def mentions(self, listed: ListedNames) -> RepositoryMentions:
-        """The mentions of a repository, of those names that the registry has."""
-        found = self.found_mentions(listed.repository, listed.source)
-        if found is None:
-            found = merged(source.of(listed) for source in self._mention_sources)
-            if len(self._mentions) >= _REPOSITORIES_HELD:
-                self._mentions.clear()
-            self._mentions[listed.repository] = listed.source, found
-        return found
-
-    def found_mentions(self, repository: str, source: object) -> RepositoryMentions | None:
+    def mentions(self, inventory: RepositoryInventory) -> RepositoryMentions:
         """
-        The mentions of a repository that were found before in names of the same source; None if none
-        were looked up.
+        The mentions of a repository, of those names that the registry has.
 
         One decision asks several times, and to gather the names of a large repository takes long.
+        So the answers for the last repositories are held.
         """
         if not self._mention_sources:
             return NO_MENTIONS
-        of_source, found = self._mentions.get(repository, (None, NO_MENTIONS))
-        return found if of_source is not None and of_source is source else None
+        source, found = self._mentions.get(inventory.name, (None, NO_MENTIONS))
+        if source is not inventory.names_source:
+            listed = inventory.listed_names
+            found = merged(mentions.of(listed) for mentions in self._mention_sources)
+            if len(self._mentions) >= _REPOSITORIES_HELD:
+                self._mentions.clear()
+            self._mentions[inventory.name] = inventory.names_source, found
+        return found
 
     @cached_property
     def _mention_sources(self) -> tuple[MentionSource, ...]:

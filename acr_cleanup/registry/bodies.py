@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,19 @@ class _Body(msgspec.Struct, rename="camel"):
 class _Referrers(msgspec.Struct):
     # None: an empty list, as Go writes it.
     manifests: list[Descriptor] | None
+
+
+class _Signature(msgspec.Struct):
+    protected: str
+
+
+class _Signed(msgspec.Struct):
+    signatures: list[_Signature]
+
+
+class _Protected(msgspec.Struct, rename="camel"):
+    format_length: int
+    format_tail: str
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -102,6 +116,29 @@ def _content(body: _Body, size: int) -> Content | None:
 
 
 def has_digest(content: bytes, digest: Digest) -> bool:
-    """Does the content match the digest?"""
+    """Does the content match the digest? That of a signed manifest of Docker's first schema is of its payload."""
     algorithm, _, expected = digest.partition(":")
-    return hashlib.new(algorithm, content).hexdigest() == expected
+    return any(
+        hashlib.new(algorithm, signed).hexdigest() == expected for signed in (content, _payload(content)) if signed
+    )
+
+
+def _payload(content: bytes) -> bytes:
+    """
+    The signed part of a manifest of Docker's first schema; empty for every other content.
+
+    https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-1.md#signed-manifests
+    """
+    if b'"signatures"' not in content:
+        return b""
+    try:
+        protected = msgspec.json.decode(content, type=_Signed).signatures[0].protected
+        header = msgspec.json.decode(_decoded(protected), type=_Protected)
+        return content[: header.format_length] + _decoded(header.format_tail)
+    except (msgspec.MsgspecError, ValueError, IndexError, RecursionError):
+        return b""
+
+
+def _decoded(text: str) -> bytes:
+    """Decode base64url without padding."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

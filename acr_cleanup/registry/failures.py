@@ -182,7 +182,7 @@ def not_listed(login_server: str, call: str, seen: str) -> NotListed:
 
 def malformed_list(login_server: str, call: str, error: Exception) -> NotListed:
     """The error for a list that cannot be decoded."""
-    return not_listed(login_server, call, f"the response is not a valid list: {quoted(str(error))}.")
+    return not_listed(login_server, call, f"the response is not a valid list: {quoted(str(error)).rstrip('.')}.")
 
 
 def _errors(reply: Reply) -> list[_Error]:

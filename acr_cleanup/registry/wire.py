@@ -46,9 +46,8 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         The lock that these attributes set.
 
-        A value that is not a boolean counts as a lock, too. It could not be restored after
-        unlocking, so the attributes are then reported as enabled. `readEnabled: false` is no lock
-        for the registry, but someone has put the item aside.
+        A value that is not a boolean counts as a lock, too (`_UNKNOWN_LOCK`). `readEnabled: false` is
+        no lock for the registry, but someone has put the item aside.
         """
         if self.delete_enabled is True and self.write_enabled is True and self.read_enabled is not False:
             # Nearly always.
@@ -56,9 +55,13 @@ class _Attributes(msgspec.Struct, rename="camel"):
         values = (self.delete_enabled, self.write_enabled)
         aside = self.read_enabled is False
         if any(not (value is None or isinstance(value, bool)) for value in values):
-            return LockState(True, True, True, aside)
+            return _UNKNOWN_LOCK._replace(put_aside=aside)
         delete, write = (value is not False for value in values)
         return LockState(aside or not (delete and write), delete, write, aside)
+
+
+_UNKNOWN_LOCK = LockState(locked=True)
+"""The lock of attributes that are malformed. It cannot be restored, so the attributes are reported as enabled."""
 
 
 class Descriptor(msgspec.Struct):
@@ -222,7 +225,7 @@ def read_manifests(body: bytes) -> dict[str, ListedManifest]:
 def read_manifest_values(body: bytes, known: KnownDigests, unknown_locks: set[str]) -> dict[Digest, ManifestValues]:
     """Decode a page of manifests for a table; the others as for `read_tags`. Raises `MalformedAnswer`."""
     listed = decode(_MANIFESTS, body).manifests or ()
-    unknown_locks.update(entry.digest for entry in listed if _locks(entry.changeable_attributes) is None)
+    unknown_locks.update(entry.digest for entry in listed if _locks(bytes(entry.changeable_attributes)) is None)
     entries = (_values(entry, known) for entry in listed)
     return {entry.digest: entry for entry in entries}
 
@@ -256,7 +259,8 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     repository = decode(_REPOSITORY, body)
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
-    locks = _locks(repository.changeable_attributes) or UNLOCKED
+    attributes = decode(_ATTRIBUTES, bytes(repository.changeable_attributes))
+    locks = UNLOCKED if attributes is None else attributes.lock
     counts = (
         count if type(count) is int and count > 0 else 0 for count in (repository.manifest_count, repository.tag_count)
     )
@@ -264,7 +268,7 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
 
 
 def _tag(tag: _Tag, known: KnownDigests, unknown_locks: set[str]) -> Tag:
-    if (state := _locks(tag.changeable_attributes)) is None:
+    if (state := _locks(bytes(tag.changeable_attributes))) is None:
         unknown_locks.add(tag.name)
         state = UNLOCKED
     return Tag(tag.name, known[tag.digest], _moment(tag.last_update_time), state)
@@ -308,7 +312,7 @@ def _values(entry: _Manifest, known: KnownDigests) -> ManifestValues:
 @lru_cache(maxsize=1024)
 def _traits(media_type: Any, config_media_type: Any, os: Any, architecture: Any, attributes: bytes) -> Manifest:
     """The traits of a listed manifest (`ManifestTable`). A million manifests have only a few distinct ones."""
-    locks = _locks_in(attributes) or UNLOCKED
+    locks = _locks(attributes) or UNLOCKED
     return Manifest(
         Digest(""),
         media_type=text_of(media_type),
@@ -332,14 +336,13 @@ def _platform(os: str, architecture: str) -> str:
     return f"{os}/{architecture}" if runs else ""
 
 
-def _locks(attributes: msgspec.Raw) -> LockState | None:
-    """The lock that these attributes set; None if there are no attributes."""
-    return _locks_in(bytes(attributes))
-
-
 @lru_cache(maxsize=256)
-def _locks_in(attributes: bytes) -> LockState | None:
-    decoded = decode(_ATTRIBUTES, attributes)
+def _locks(attributes: bytes) -> LockState | None:
+    """The lock that these attributes set; None if there are no attributes."""
+    try:
+        decoded = decode(_ATTRIBUTES, attributes)
+    except MalformedAnswer:
+        return _UNKNOWN_LOCK
     return None if decoded is None else decoded.lock
 
 

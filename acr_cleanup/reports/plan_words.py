@@ -97,8 +97,8 @@ def warning_text(warning: PlanWarning) -> str:
             else "An unlisted tag might be on any manifest, and would be deleted with it"
         )
         return (
-            f"{name} has {counts} more than it lists (listEnabled: false). {danger}, so no manifest of this repository "
-            "is deleted; its tags are removed by name only."
+            f"{name} has {counts} more than it lists (listEnabled: false, or a count that lags behind). {danger}, so no "
+            "manifest of this repository is deleted; its tags are removed by name only."
         )
     if isinstance(warning, UnknownLocks):
         # Without the repository and the number, so that reports show it once for a whole run.

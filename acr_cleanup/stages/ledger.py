@@ -16,7 +16,7 @@ from acr_cleanup.core.history import PastUse
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.known_bodies import PREFIX, BodyMemory, prefix_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.policy import Evidence, KeepReason, Rule, mentions_of
+from acr_cleanup.core.policy import Evidence, KeepReason, Rule
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.retention import RetentionPolicy, day, describe_duration
 from acr_cleanup.core.usage import Blocker, Outside, UsageIndex
@@ -143,7 +143,7 @@ class LedgerKeeper:
         if self.path is None:
             return
         inventory = evidence.inventory
-        mentions = mentions_of(evidence)
+        mentions = evidence.mentions
         seen = self._seen.setdefault(inventory.name, {})
         for mentioned in (mentions.by_tag, mentions.by_digest, {ANY_IMAGE: mentions.of_any}):
             for image, of_image in mentioned.items():

@@ -82,8 +82,8 @@ async def read_registry_names(
 
     async def read(name: str) -> None:
         inventory = await registry.list_repository(name)
-        digests = sorted(inventory.manifests.keys() | inventory.tags_of.keys())
-        named.append(NamedRepository(name, sorted(tag.name for tag in inventory.tags), list(digests)))
+        names = inventory.listed_names
+        named.append(NamedRepository(name, sorted(names.tags), sorted(names.digests)))
         progress("repositories", len(named), len(repositories), name)
 
     progress("repositories", 0, len(repositories), "")

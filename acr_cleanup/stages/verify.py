@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.comparison import Comparison, compare
@@ -20,7 +21,16 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.core.verification import Baseline, Broken, Missing, Proof, missing_references
+from acr_cleanup.core.verification import (
+    Baseline,
+    Broken,
+    Missing,
+    Proof,
+    RepositoryNames,
+    full_name,
+    is_digest,
+    missing_references,
+)
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.read_repository import off_loop
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
@@ -29,6 +39,14 @@ SETTLE = 5.0
 """Seconds before a missing name is requested again, because a replica may lag behind."""
 
 REQUESTS_AT_ONCE = 8
+
+REMAINING_ASKED = 20
+"""Deleted names that are still listed, and are requested. A list that lags behind may show thousands."""
+
+_REMAINS = (
+    "still exists, although the registry accepted its deletion. It was pushed again, or the deletion has not taken "
+    "effect everywhere yet. Run again to check."
+)
 
 _POSSIBLY_DELETED = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
 """A failed deletion may have happened."""
@@ -79,13 +97,15 @@ async def verify(
     `stop`: once it is set, the verification is skipped. Errors become part of the result and are
     not raised, because the deletions must be reported also if the verification fails.
     """
+    outcomes = tuple(outcomes)
     changed = _changed(outcomes, witness)
     if not changed:
         return None
     if stop.is_set():
         return Proof(skipped=True)
     try:
-        return await unless_stopped(_Verifier(plan, witness, registry).run(changed), stop)
+        failed = frozenset(_name_of(outcome) for outcome in outcomes if outcome.kind is OutcomeKind.FAILED)
+        return await unless_stopped(_Verifier(plan, witness, registry, failed).run(changed), stop)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
@@ -104,13 +124,17 @@ def _changed(outcomes: Iterable[Outcome], witness: Witness) -> dict[str, dict[st
     deleted: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     for outcome in outcomes:
         if outcome.kind in _POSSIBLY_DELETED:
-            name = outcome.digest if outcome.tag is None else outcome.tag
-            deleted[outcome.repository][name] = outcome.kind is not OutcomeKind.GONE
+            repository, name = _name_of(outcome)
+            deleted[repository][name] = outcome.kind is not OutcomeKind.GONE
     return {
         repository: names
         for repository, names in deleted.items()
         if repository in witness.standing and any(names.values())
     }
+
+
+def _name_of(outcome: Outcome) -> tuple[str, str]:
+    return outcome.repository, outcome.digest if outcome.tag is None else outcome.tag
 
 
 def _suspects(compared: Iterable[Comparison]) -> list[tuple[Broken, bool]]:
@@ -125,6 +149,10 @@ class _Verifier:
     plan: Plan
     witness: Witness
     registry: Registry
+    failed: frozenset[tuple[str, str]]
+    """The repository and name of each deletion that failed."""
+    remaining: list[tuple[str, str]] = field(default_factory=list)
+    """Some deleted names that are still listed: the repository and the name of each."""
     unproven: list[str] = field(default_factory=list)
     """Messages about repositories and names that could not be verified."""
 
@@ -132,10 +160,13 @@ class _Verifier:
         jobs = [partial(self._compare, repository, deleted) for repository, deleted in sorted(changed.items())]
         results = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
         compared = [result for result in results if result is not None]
-        if suspects := await self._confirm(_suspects(compared)):
+        suspects = await self._confirm(_suspects(compared))
+        if suspects or self.remaining:
             await asyncio.sleep(SETTLE)
+        if suspects:
             suspects = await self._confirm(await self._still_suspect(suspects, changed))
         notes = [note for result in compared for note in result.notes]
+        notes += await self._remaining_notes()
         return Proof(
             repositories=len(compared),
             references=sum(result.references for result in compared),
@@ -172,6 +203,7 @@ class _Verifier:
         except AcrCleanupError as error:
             self.unproven.append(f"{repository}: {error}")
             return None
+        self._add_remaining(self.witness.standing[repository], after, deleted)
         job = partial(
             compare,
             self.witness.standing[repository],
@@ -182,6 +214,32 @@ class _Verifier:
             deleted=deleted,
         )
         return await off_loop(len(after.tags), job)
+
+    def _add_remaining(self, baseline: Baseline, after: RepositoryNames, deleted: Mapping[str, bool]) -> None:
+        """Add the names that this run deleted, and that are listed as before."""
+        remaining = (
+            (baseline.repository, name)
+            for name, ours in deleted.items()
+            if ours
+            and (name in after.manifests if is_digest(name) else after.tags.get(name) == baseline.tags.get(name, ""))
+        )
+        self.remaining += islice((name for name in remaining if name not in self.failed), REMAINING_ASKED)
+
+    async def _remaining_notes(self) -> list[str]:
+        """A note for each of the first deleted names that are still listed, and that the registry has."""
+
+        async def note(repository: str, name: str) -> str:
+            try:
+                return (
+                    f"{full_name(repository, name)} {_REMAINS}"
+                    if await self.registry.resolves(repository, name)
+                    else ""
+                )
+            except AcrCleanupError:
+                return ""
+
+        names = sorted(self.remaining)[:REMAINING_ASKED]
+        return list(filter(None, await gather([partial(note, *name) for name in names], limit=REQUESTS_AT_ONCE)))
 
     async def _confirm(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
         """

@@ -92,6 +92,9 @@ def test_lock_has_the_attributes_to_restore(delete: bool, write: bool) -> None:
         ("sha256-" + "a" * 64, True),
         ("sha256-" + "a" * 64 + ".sig", True),
         ("sha256-" + "a" * 64 + ".att.2", True),
+        ("prod-sha256-" + "a" * 64 + ".sbom", True),
+        ("prod-sha256-" + "a" * 64, False),
+        ("prod-sha256-" + "a" * 64 + ".txt", False),
         ("sha256-" + "a" * 64 + ".", False),
         ("sha256-" + "a" * 64 + "x", False),
         ("sha256-" + "a" * 63, False),
@@ -241,6 +244,7 @@ def test_names_source_is_shared_by_the_same_names_only() -> None:
     source = repository.names_source
     assert repository.marked(locked=True).names_source is source
     assert repository.with_edges([image("a")]).names_source is source
+    assert repository.with_edges([image("a"), image("b")]).names_source is source
     assert repository.with_edges([image("c")]).names_source is not source
     assert repository.without([d("b")]).names_source is not source
     assert replace(repository, tags=()).names_source is not source

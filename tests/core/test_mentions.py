@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
+from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.mentions import (
     MOST_SHOWN,
     NO_MENTIONS,
@@ -178,30 +179,42 @@ def test_mention_of_any_tag_keeps_untagged_manifests() -> None:
 def test_mentions_are_looked_up_once_for_the_same_names() -> None:
     source, other = Source(NO_MENTIONS), Source(NO_MENTIONS)
     usage = used_in(source, staging=other)
-    names = ListedNames(REPOSITORY, {"1.0": NOW}, source="first")
+    names = inventory([tag("1.0", "a")], [image("a")])
 
-    for listed in (names, names, replace(names, source="second"), replace(names, source=None)):
-        assert usage.mentions(listed) is NO_MENTIONS
+    assert usage.mentions(names) is usage.mentions(names) is NO_MENTIONS
+    assert usage.mentions(names.marked(locked=True)) is NO_MENTIONS
+    assert usage.mentions(names.without([d("a")])) is NO_MENTIONS
 
-    assert source.looked_up == other.looked_up == [REPOSITORY] * 3
+    assert source.looked_up == other.looked_up == [REPOSITORY] * 2
 
 
 def test_mentions_of_few_repositories_are_held() -> None:
     source = Source(NO_MENTIONS)
     usage = used_in(source)
-    names = [ListedNames(f"r{number}", {}, source=number) for number in range(40)]
+    names = [RepositoryInventory(f"r{number}") for number in range(40)]
 
     for listed in (*names, names[0], names[-1]):
         usage.mentions(listed)
 
-    assert source.looked_up == [*(listed.repository for listed in names), "r0"]
+    assert source.looked_up == [*(listed.name for listed in names), "r0"]
 
 
 def test_cluster_without_mentions_is_not_asked() -> None:
-    names = ListedNames(REPOSITORY, {})
+    names = inventory([tag("1.0", "a")])
 
-    assert NoMentions().of(names) is NO_MENTIONS
+    assert NoMentions().of(names.listed_names) is NO_MENTIONS
     assert UsageIndex.of([ClusterScan("production", (), mentions=NoMentions())], NOW).mentions(names) is NO_MENTIONS
+
+
+def test_signature_of_a_mentioned_image_elsewhere_is_kept() -> None:
+    """`COSIGN_REPOSITORY` names another repository for signatures. Other signatures there are not kept."""
+    signatures = inventory([tag(f"sha256-{d(name)[7:]}.sig", number) for number, name in enumerate("abc")])
+    source = Source(RepositoryMentions({}, {d("a"): (mention(How.DIGEST, d("a")),)}))
+
+    assert {d("a"), d("b")} < set(signatures.listed_names.digests)
+    evidence = Evidence(signatures, used_in(source), RetentionPolicy(), NOW)
+    mentioned = {name for name, kept in keep_reasons(evidence).items() if Rule.MENTIONED in {r.rule for r in kept}}
+    assert mentioned == {f"sha256-{d('a')[7:]}.sig"}
 
 
 def test_clusters_and_services_outside_add_up() -> None:

@@ -159,11 +159,17 @@ def test_untagged_manifest_needs_known_age_scope_and_body() -> None:
     ]
     assert why(evidence(hidden, use(None, None)), "a") == [
         Reason(Rule.IN_USE, "something names its repository without saying which image"),
-        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read, so it might be attached to a kept manifest"),
         Reason(
             Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
         ),
     ]
+    assert why(evidence(inventory([], [unread])), "a") == [
+        Reason(Rule.UNKNOWN_MANIFEST, "its body could not be read, so it might be attached to a kept manifest")
+    ]
+    young = structs.replace(unread, updated_at=NOW - timedelta(days=29))
+    assert why(evidence(inventory([], [young])), "a") == [Reason(Rule.YOUNG, "pushed 2026-10-25, less than 30d ago")], (
+        "a manifest that is kept anyway is not read"
+    )
     tags = replace(inventory([], [image("a")]), hidden_tags=2)
     assert why(evidence(tags), "a") == [
         Reason(Rule.UNKNOWN_MANIFEST, "the registry counts 2 more tags than it lists, and they might be on it")

@@ -136,7 +136,8 @@ def newest_tags(repository: Repository, policy: Policy) -> set[str]:
     """
     The newest `keep_last` tags of each group, or all tags of the newest images.
 
-    Companion tags do not count. Among images, neither do artifacts that are attached to a manifest.
+    Companion tags do not count, but images that were copied by digest do. Among images, artifacts that are
+    attached to a manifest do not count.
     """
     images = policy.keep_last_of == "images"
 
@@ -144,7 +145,11 @@ def newest_tags(repository: Repository, policy: Policy) -> set[str]:
         manifest = repository.manifests[repository.tags[name].digest]
         may_be_attached = images and manifest.artifact
         attached = may_be_attached and (not manifest.readable or manifest.subject in repository.manifests)
-        return companion_of(name) is None and not attached
+        subject = companion_of(name)
+        copied = subject == repository.tags[name].digest or (
+            manifest.plain and "." not in name and subject not in repository.manifests
+        )
+        return (subject is None or copied) and not attached
 
     groups: dict[object, list[str]] = {}
     for name in repository.tags:
@@ -174,6 +179,8 @@ def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, n
         return "used by digest"
     if any(tag.digest in repository.family(digest) for digest in uses.mentioned_digests):
         return "mentioned"
+    if companion_of(name) in uses.mentioned_digests - repository.manifests.keys():
+        return "signs what is mentioned elsewhere"
     if repository.name in uses.any_tag:
         return "maybe used"
     if policy.keep or (repository.name, name) in uses.kept_tags:

@@ -10,7 +10,7 @@ from datetime import datetime
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
 
-COMPANION_TAG = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
+COMPANION_TAG = re.compile(r"sha256-([0-9a-f]{64})(\..+)?|.+sha256-([0-9a-f]{64})\.(sig|att|sbom)")
 """The name of a tag that belongs to a digest, such as cosign's signature."""
 
 
@@ -159,4 +159,4 @@ class Repository:
 def companion_of(tag: str) -> str | None:
     """The digest in the name of a companion tag; None for other tags."""
     match = COMPANION_TAG.fullmatch(tag)
-    return f"sha256:{match[1]}" if match else None
+    return f"sha256:{match[1] or match[3]}" if match else None

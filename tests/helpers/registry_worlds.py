@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +54,19 @@ def named_after(digest: str, suffix: str = "") -> str:
     return f"{digest.replace(':', '-')}{suffix}"
 
 
+def _encoded(text: str) -> str:
+    """Encode as libtrust does: base64url without padding."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def signed(payload: str, **header: object) -> bytes:
+    """A manifest with a signature before its last brace, as `docker push` made it before version 1.10."""
+    end = len(payload) - 2
+    protected = json.dumps({"formatLength": end, "formatTail": _encoded(payload[end:]), **header})
+    signature = json.dumps([{"header": {}, "signature": "", "protected": _encoded(protected)}])
+    return f'{payload[:end]},\n   "signatures": {signature}{payload[end:]}'.encode()
+
+
 @dataclass(frozen=True)
 class RegistryWorld:
     """
@@ -73,9 +88,10 @@ class RegistryWorld:
         names = {digest: label for label, digest in labels.digests.items()}
         names[graph.repository.tags["live"].digest] = "live"
         label_of = {
-            named_after(digest, suffix): label + suffix
+            prefix + named_after(digest, suffix): prefix + label + suffix
             for label, digest in labels.digests.items()
             for suffix in ("", ".sig", ".att", ".sbom")
+            for prefix in ("", "prod-")
         }
         before = graph.tags
 
@@ -127,4 +143,4 @@ class WorldTable:
         return pytest.mark.parametrize("world", self.worlds.values(), ids=list(self.worlds))
 
 
-__all__ = ["APP", "OLD", "YOUNG", "Labels", "RegistryWorld", "WorldTable", "named_after"]
+__all__ = ["APP", "OLD", "YOUNG", "Labels", "RegistryWorld", "WorldTable", "named_after", "signed"]

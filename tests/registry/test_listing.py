@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.errors import NotListed
+from acr_cleanup.registry import requests
 from acr_cleanup.registry.pace import Pace
 from tests.bench.serving import counting_connections
-from tests.helpers.registry_clients import emulated_registry, world_with_tags
+from tests.helpers.registry_clients import HttpAnswer, emulated_registry, scripted_registry, world_with_tags
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -220,3 +222,17 @@ async def test_entries_without_attributes_have_unknown_locks() -> None:
         world.registry.hides_locks = True
         world.access.assign_only("AcrPull")
         assert (await connected.registry.list_repository("shop/web")).unknown_locks == 2
+
+
+async def test_endless_empty_pages_fail_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page names a new next page, so that no link repeats."""
+    monkeypatch.setattr(requests, "EMPTY_PAGES", 3)
+
+    def answer(received: Any, request: Any) -> HttpAnswer:
+        number = received.url.partition("last=")[2][:1] or "0"
+        link = f'<{received.path}?last={int(number) + 1}>; rel="next"'
+        return HttpAnswer(request, 200, {"tags": [], "manifests": None}, {"Link": link})
+
+    async with scripted_registry(answer) as (registry, _):
+        with pytest.raises(NotListed, match="4 pages in a row are empty"):
+            await registry.list_repository("shop/web")

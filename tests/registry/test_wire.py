@@ -96,8 +96,9 @@ def test_item_that_was_put_aside_is_never_unlocked(delete: bool) -> None:
 
 @pytest.mark.parametrize("value", ["false", 0, 1, [], {}])
 def test_malformed_lock_is_never_unlocked(value: Any) -> None:
-    parsed = tag(changeableAttributes={"deleteEnabled": value, "writeEnabled": False})
-    assert (parsed.locked, parsed.lock) == (True, None)
+    for attributes in ({"deleteEnabled": value, "writeEnabled": False}, value or "locked"):
+        parsed = tag(changeableAttributes=attributes)
+        assert (parsed.locked, parsed.lock) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,16 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
         (
             Unlisted("shop/web", 1),
             (
-                "shop/web has 1 manifest more than it lists (listEnabled: false). An unlisted manifest might need "
-                "any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+                "shop/web has 1 manifest more than it lists (listEnabled: false, or a count that lags behind). "
+                "An unlisted manifest might need any other one, "
+                "so no manifest of this repository is deleted; its tags are removed by name only."
             ),
         ),
         (
             Unlisted("shop/web", 0, 2),
             (
-                "shop/web has 2 tags more than it lists (listEnabled: false). An unlisted tag might be on any manifest, "
+                "shop/web has 2 tags more than it lists (listEnabled: false, or a count that lags behind). "
+                "An unlisted tag might be on any manifest, "
                 "and would be deleted with it, so no manifest of this repository is deleted; its tags are removed by "
                 "name only."
             ),
@@ -80,8 +82,9 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
         (
             Unlisted("shop/web", 2, 1),
             (
-                "shop/web has 2 manifests and 1 tag more than it lists (listEnabled: false). An unlisted manifest might "
-                "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+                "shop/web has 2 manifests and 1 tag more than it lists (listEnabled: false, or a count that lags behind). "
+                "An unlisted manifest might need any other one, "
+                "so no manifest of this repository is deleted; its tags are removed by name only."
             ),
         ),
         (

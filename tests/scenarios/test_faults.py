@@ -209,7 +209,7 @@ def assert_says_what_to_do(ran: RunResult) -> None:
     """Assert that each blocker has a remedy, and that each failed item says what failed."""
     for blocker in ran.blockers:
         # The error of a repository contains its remedy.
-        assert blocker["remedy"] or blocker["call"] == "list its repositories", blocker
+        assert blocker["remedy"] or blocker["call"] == "read its repositories", blocker
     for outcome in ran.report["outcomes"]:
         assert outcome["outcome"] != "failed" or outcome["detail"], outcome
 

@@ -49,6 +49,16 @@ def young_signature_of_an_old_image(make: Labels) -> None:
     make.companion("signature", make.image("v1"), age=YOUNG)
 
 
+@worlds.leaves("v1 prod-v1.sig signature")
+def signature_with_an_attachment_tag_prefix(make: Labels) -> None:
+    """`cosign sign --attachment-tag-prefix prod-`"""
+    for version, age in (("v1", YOUNG), ("v0", OLD)):
+        signature = make.graph.push(
+            f"prod-{named_after(make.image(version, age=age), '.sig')}", architecture=None, os=None
+        )
+        make.digests["signature" if version == "v1" else "old"] = signature
+
+
 @worlds.leaves()
 def signature_of_a_signature(make: Labels) -> None:
     make.companion("outer", make.companion("inner", make.image("v1")))

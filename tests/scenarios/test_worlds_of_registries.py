@@ -10,7 +10,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_EMPTY
 from tests.helpers.graph_world import GraphWorld, graph
-from tests.helpers.registry_worlds import APP, OLD, YOUNG, Labels, RegistryWorld, WorldTable
+from tests.helpers.registry_worlds import APP, OLD, YOUNG, Labels, RegistryWorld, WorldTable, named_after, signed
 
 pytestmark = pytest.mark.extended
 
@@ -94,6 +94,14 @@ def manifest_that_was_put_aside(make: Labels) -> None:
     make.graph.put_aside(make.image("v1"))
 
 
+@worlds.leaves("one two one two", keep_last="2", exclude_tags="live")
+def images_that_were_copied_by_digest(make: Labels) -> None:
+    """`skopeo sync` and others name a copy after its digest. `keep-last` counts it."""
+    make.graph.repository.tags["live"].updated = make.registry.moment(OLD * 9)
+    for number, label in enumerate(("one", "two", "three"), 1):
+        alias(make, make.image(label, tag=None, age=OLD * number), named_after(make.digests[label]), age=OLD * number)
+
+
 # -- artifacts that are no images ------------------------------------------------------------------
 
 
@@ -130,10 +138,12 @@ def manifest_of_an_unknown_type(make: Labels) -> None:
     make.digests["strange"] = make.registry.put(APP, "strange", body, "application/vnd.example.manifest.v9+json", OLD)
 
 
-@worlds.leaves()
+@worlds.leaves(backup="true")
 def image_of_the_first_docker_schema(make: Labels) -> None:
-    body = json.dumps({"schemaVersion": 1, "name": APP, "tag": "v1", "architecture": "amd64"}).encode()
-    make.registry.put(APP, "v1", body, "application/vnd.docker.distribution.manifest.v1+prettyjws", OLD)
+    """Its digest is that of its payload, without the signatures."""
+    body = json.dumps({"schemaVersion": 1, "name": APP, "tag": "v1", "architecture": "amd64"}, indent=3).encode()
+    digest = make.registry.put(APP, "v1", body, "application/vnd.docker.distribution.manifest.v1+prettyjws", OLD)
+    make.graph.repository.manifests[digest].body = signed(body.decode())
 
 
 # -- what cannot be read ---------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pytest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.verification import Proof
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -102,6 +104,42 @@ async def test_verification_is_skipped_without_verify_or_deletions(tool: Tool) -
     second = await tool.apply()
     assert (second.code, second.report["proof"]) == (0, None)
     assert "Verified" not in second.out
+
+
+# -- deletions without effect --------------------------------------------------------------------
+
+
+async def test_accepted_deletion_without_effect_is_noted(tool: Tool) -> None:
+    """The run succeeds: a replica may only lag behind. A deletion that failed is not noted."""
+    tool.world.registry.push("shop/web", "0.9", age=OLD)
+    ignored = tool.world.registry.repositories["shop/web"].tags["0.9"].digest
+    failing = tool.world.registry.push("shop/web", "0.8", age=OLD)
+    tool.world.faults += [
+        Fault(service="acr", method="DELETE", path=ignored, status=202),
+        Fault(service="acr", method="DELETE", path=failing, status=409),
+    ]
+
+    ran = await tool.apply()
+
+    notes = ran.report["proof"]["notes"]
+    assert [note.partition(" ")[0] for note in notes] == ["shop/web:0.9", f"shop/web@{ignored}"]
+    assert all("still exists, although the registry accepted its deletion" in note for note in notes)
+    assert "shop/web:0.9 still exists" in " ".join(ran.out.split())
+
+
+async def test_deletion_that_lists_show_late_is_not_noted(tool: Tool) -> None:
+    digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
+    stale = {"tags": [{"name": "1.0", "digest": digest}], "imageName": "shop/web"}
+    change_after_first_deletion(
+        tool,
+        lambda _: tool.world.faults.append(
+            Fault(service="acr", path="shop/web/_tags$", status=200, body=stale, times=1)
+        ),
+    )
+
+    ran = await tool.apply()
+
+    assert (ran.code, ran.report["proof"]["notes"]) == (0, [])
 
 
 # -- broken names --------------------------------------------------------------------------------
@@ -237,7 +275,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     """It sends no request, and does not claim success."""
 
     class RegistryWithoutRequests:
-        async def list_names(self, name: str) -> Any:
+        async def list_names(self, name: str, _: object = None) -> Any:
             raise AssertionError(name)
 
         async def resolves(self, repository: str, name: str) -> bool:
@@ -246,14 +284,49 @@ async def test_stopped_run_skips_the_verification() -> None:
     witness, stop = verify_stage.Witness(), asyncio.Event()
     witness.look(inventory([tag("1.0", 1)]), usage())
     stop.set()
-    plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    proof = await verify_stage.verify(plan, witness, deleted, cast("Registry", RegistryWithoutRequests()), stop)
+    proof = await verify_stage.verify(PLAN, witness, deleted, cast("Registry", RegistryWithoutRequests()), stop)
 
     assert proof is not None
     assert proof.skipped
     assert not proof.holds
+
+
+class FailingRegistry:
+    async def list_names(self, name: str, _: object = None) -> Any:
+        raise ValueError(f"a bug in {name}")
+
+
+def seen(*names: str) -> verify_stage.Witness:
+    witness = verify_stage.Witness()
+    for name in names:
+        witness.look(replace(inventory([tag("1.0", 1)]), name=name), usage())
+    return witness
+
+
+PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
+
+
+async def test_unexpected_error_leaves_the_run_unverified() -> None:
+    """It must not hide what was deleted."""
+    deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
+    registry = cast("Registry", FailingRegistry())
+
+    proof = await verify_stage.verify(PLAN, seen(REPOSITORY), deleted, registry, asyncio.Event())
+
+    assert proof == Proof(unproven=(f"unexpected: ValueError: a bug in {REPOSITORY}",))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in OutcomeKind if kind not in {OutcomeKind.DELETED, OutcomeKind.FAILED}]
+)
+async def test_run_that_deleted_nothing_is_not_verified(kind: OutcomeKind) -> None:
+    """Also if another client deleted what was planned, or if the first look at the repository failed."""
+    outcomes = [Outcome(REPOSITORY, d(1), "1.0", kind), Outcome("shop/api", d(1), None, OutcomeKind.FAILED)]
+    registry = cast("Registry", FailingRegistry())
+
+    assert await verify_stage.verify(PLAN, seen(REPOSITORY), outcomes, registry, asyncio.Event()) is None
 
 
 # -- names that are missing before the run -------------------------------------------------------

@@ -54,6 +54,29 @@ def test_keep_last_counts_young_excluded_and_locked_tags() -> None:
     assert newest(RetentionPolicy(keep_last=3), repository) == {"young": detail, "latest": detail, "fixed": detail}
 
 
+def test_keep_last_counts_images_copied_by_digest() -> None:
+    """A copy of one platform is named after its index, which was not copied. A signature does not count."""
+    copies = [f"sha256-{d(name)[7:]}" for name in ("a", "8")]
+    repository = inventory(
+        [
+            tag(copies[0], "a", days=40),
+            tag(copies[1], "b", days=50),
+            tag(f"sha256-{d('7')[7:]}.sig", "c", days=35),
+            tag(f"sha256-{d('6')[7:]}", "f", days=35),
+            tag("old", "e", days=60),
+        ],
+        [
+            image("a"),
+            structs.replace(image("b"), platform="linux/amd64"),
+            image("c"),
+            index("f", []),
+            image("e"),
+        ],
+    )
+
+    assert set(newest(RetentionPolicy(keep_last=2), repository)) == set(copies)
+
+
 def test_keep_last_by_counts_each_captured_text() -> None:
     """
     The expression may match anywhere.
