@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from acr_cleanup.core.manifest_table import ManifestTable
@@ -120,10 +121,11 @@ class RepositoryInventory:
         """
         The names in this repository, to look up what mentions them.
 
-        The subjects of tags may be in another repository: cosign stores signatures there with
-        `COSIGN_REPOSITORY`.
+        They include children that no list shows: a mention of one keeps the tags of its index. They
+        include the subjects of tags, which may be in another repository: cosign stores signatures
+        there with `COSIGN_REPOSITORY`.
         """
-        others = self.unlisted | (self.signers_of.keys() - self.manifests.keys())
+        others = self.unlisted | ((self.parents_of.keys() | self.signers_of.keys()) - self.manifests.keys())
         return ListedNames(
             self.name,
             TagTimes(self.tags),
@@ -141,7 +143,8 @@ class RepositoryInventory:
         if not updated:
             return self
         inventory = replace(self, manifests=self.table.replaced(updated))
-        if updated.keys() <= self.manifests.keys():
+        children = chain.from_iterable(manifest.children for manifest in updated.values())
+        if self.manifests.keys() >= updated.keys() and self.manifests.keys() >= set(children):
             vars(inventory)["names_source"] = self.names_source
         return inventory
 

@@ -14,9 +14,9 @@ from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm, still_planned
-from acr_cleanup.core.steps import DeleteManifest, Untag
+from acr_cleanup.core.steps import DeleteManifest, Untag, waves
 from acr_cleanup.core.usage import UsageIndex
-from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, usage, use
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
 
 
 def look(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:
@@ -271,6 +271,18 @@ def test_step_follows_the_dependents_of_both_plans() -> None:
     (child,) = (step for step in look(before, now).steps if step.digest == d("x"))
 
     assert child.after == tuple(sorted([d("i"), d("r")]))
+
+
+def test_plans_that_contradict_each_other_follow_the_fresh_one() -> None:
+    """A tag may be named after any digest, and only the second look reads the subject of `r`."""
+    tags = [tag(signature_of("i"), "x"), tag("1.0", "i")]
+    before = inventory(tags, [image("x"), image("r"), index("i", ["r"])])
+    now = inventory(tags, [image("x"), referrer("r", "x"), index("i", ["r"])])
+
+    steps = look(before, now).steps
+
+    # Otherwise `i` would wait for `x`, `x` for `r`, and `r` for `i`.
+    assert [step.digest for wave in waves(steps) for step in wave] == [d("i"), d("r"), d("x")]
 
 
 def test_new_referrer_keeps_its_subject_though_the_fresh_plan_deletes_both() -> None:

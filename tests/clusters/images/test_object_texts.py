@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.images.near import Value, far_tag, is_weak
+from acr_cleanup.clusters.images.far import far_tag
+from acr_cleanup.clusters.images.near import Value, is_weak
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
 
 
