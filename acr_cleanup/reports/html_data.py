@@ -243,16 +243,17 @@ class PageData:
         """The tags of a repository that fit. first: count the ages of all its tags, too."""
         block = _Block(words.plain(repository.repository), budget)
         names = tags_of_kept_manifests(repository)
-        going: list[_Decided] = []
-        kept: list[_Decided] = []
+        going: list[Decision] = []
+        kept: list[Decision] = []
         for decision in repository.decisions:
-            fate, note = self._fate(repository.repository, decision, names)
+            fate, _ = self._fate(repository.repository, decision, names)
             if first:
                 self._count(decision, fate)
-            (kept if fate in {"use", "keep"} else going).append((decision, fate, note))
+            (kept if fate in {"use", "keep"} else going).append(decision)
         # Many tags share their reasons. The repository holds them, so no id occurs twice.
         shared: dict[tuple[object, ...], tuple[_Reason, ...]] = {}
-        for decision, fate, note in chain(_ends_first(going), _ends_first(kept)):
+        for decision in chain(_ends_first(going), _ends_first(kept)):
+            fate, note = self._fate(repository.repository, decision, names)
             tag, key = decision.tag, (decision.governed_by, *map(id, decision.reasons))
             if (reasons := shared.get(key)) is None:
                 shared[key] = reasons = self._reasons(decision)
@@ -354,15 +355,11 @@ def _row(row: Row, tally: Tally) -> _Sizes:
     )
 
 
-_Decided = tuple[Decision, str, str]
-"""A decision, what happens to the tag, and a remark."""
-
-
-def _ends_first(items: list[_Decided]) -> Iterator[_Decided]:
+def _ends_first(decisions: list[Decision]) -> Iterator[Decision]:
     """The oldest, the newest, the second oldest, …: if the rest does not fit, both ends are shown."""
-    order = sorted(
-        items, key=lambda item: (item[0].tag.updated_at.timestamp() if item[0].tag.updated_at else 0, item[0].tag.name)
-    )
+    # Sorted twice: 200,000 pairs as keys take 20 MB.
+    order = sorted(decisions, key=lambda decision: decision.tag.name)
+    order.sort(key=lambda decision: decision.tag.updated_at.timestamp() if decision.tag.updated_at else 0)
     half = (len(order) + 1) // 2
     pairs = zip_longest(order[:half], reversed(order[half:]))
     return (item for pair in pairs for item in pair if item is not None)

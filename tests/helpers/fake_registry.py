@@ -64,7 +64,7 @@ class FakeRegistry:
         await _run(self.before_read, f"list {name}")
         return self.inventory
 
-    async def list_names(self, name: str) -> RepositoryNames:
+    async def list_names(self, name: str, _: object = None) -> RepositoryNames:
         return RepositoryNames.of(await self.list_repository(name))
 
     def now(self) -> datetime | None:

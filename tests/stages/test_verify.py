@@ -275,7 +275,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     """It sends no request, and does not claim success."""
 
     class RegistryWithoutRequests:
-        async def list_names(self, name: str) -> Any:
+        async def list_names(self, name: str, _: object = None) -> Any:
             raise AssertionError(name)
 
         async def resolves(self, repository: str, name: str) -> bool:
@@ -294,7 +294,7 @@ async def test_stopped_run_skips_the_verification() -> None:
 
 
 class FailingRegistry:
-    async def list_names(self, name: str) -> Any:
+    async def list_names(self, name: str, _: object = None) -> Any:
         raise ValueError(f"a bug in {name}")
 
 
