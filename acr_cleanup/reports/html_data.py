@@ -133,7 +133,7 @@ class PageData:
         self._now = view.result.plan.created_at
         self._policy = policy = view.result.plan.policy
         self._blocks: dict[str, Markup | None] = {}
-        # Each rule of the policy has a limit of its own, except those that keep every tag.
+        # Each rule of the policy has its own limit, except those that keep every tag.
         rules = [rule for rule in (*policy.rules, policy.top) if not rule.keep]
         self._limits = {rule.name: rule.older_than for rule in rules}
         self._edges = sorted({*_DAYS, *map(_in_days, self._limits.values())} - {0})
@@ -264,7 +264,7 @@ class PageData:
         return block
 
     def _fate(self, repository: str, decision: Decision, untagged: frozenset[str]) -> tuple[str, str]:
-        """What happened to a tag, or will happen, and a remark about it."""
+        """The past or future change of a tag, and a remark about it."""
         view, place = self._view, (repository, decision.tag.name)
         if not decision.deletes:
             if place in self._taken:
