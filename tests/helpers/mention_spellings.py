@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from tests.helpers.mention_builders import X, config_map, custom, row
+from tests.helpers.mention_builders import X, config_map, custom, deployment, row
 
 
 def token_part(content: object) -> str:
@@ -89,6 +89,20 @@ FAR = [
         "a merged mapping": config_map(
             v="x: &x\n  tag: canary\n" + "a: b\n" * 9 + "web:\n  <<: *x\n  image: shop/web\n"
         ),
+        "the image of a chart": custom(web={"main": {"pod": {"image": {"tag": "canary"}}}}),
+        "the image of a chart in a text": config_map(
+            v="web:\n" + "  option: value\n" * 9 + "  image:\n    tag: canary\napi:\n  image:\n    tag: x\n"
+        ),
+        "another file of values": config_map(a="image:\n  repository: shop/web\n", b="image:\n  tag: canary\n"),
+        "an overriding parameter": custom(
+            values="image:\n  repository: shop/web\n  tag: x\n", parameters=[{"name": "image.tag", "value": "canary"}]
+        ),
+        "flags of two images": deployment(
+            args=["--image", "shop/web", "--tag", "canary", "--image", "shop/db", "--tag", "old"]
+        ),
+        "settings of two images": deployment(args=["--set=web.image=shop/web", "--set=web.tag=canary"]),
+        "commands of two images": config_map(v="run --image shop/web --tag canary && run --image shop/db --tag old"),
+        "several tags behind a name": config_map(v="shop/web:x,canary: elsewhere/web"),
         "a token": config_map(
             v=f"{token_part({'alg': 'none'})}.{token_part({'image': 'shop/web', 'tag': 'canary'})}.c2ln"
         ),

@@ -221,6 +221,10 @@ class _Reader:
         if patterns.PLACEHOLDER(written.tag):
             finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
+        end = 0
+        while match := patterns.NEXT_TAG.match(following, end):
+            finding.beside.setdefault(plain_form(match[1]), text.field)
+            end = match.end()
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
     def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
@@ -278,14 +282,16 @@ class _Reader:
         for finding, text in self._untagged_texts:
             if not (finding.has_tag or finding.beside or finding.open):
                 self._far(finding, far.tags_around(text, self._names_other(finding)), text)
+        is_alone = len(self._found) == 1
         wanting = [
             finding
             for finding in self._found.values()
-            if not (finding.has_tag or finding.beside or finding.bare or finding.open)
-            and near.is_image_place(finding.place)
+            if (is_alone or not (finding.has_tag or finding.beside or finding.bare))
+            and not finding.open
+            and (is_alone or near.is_image_place(finding.place))
         ]
         for text in self._texts.texts if wanting else ():
-            if value := far.far_tag(text):
+            for value in far.image_tags(text):
                 owner = near.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():

@@ -44,6 +44,8 @@ _RANGE = re.compile(
     re.DOTALL,
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
+_ASSIGNED = re.compile(r"[A-Za-z][A-Za-z0-9_.\[\]-]*=").match
+_LONGEST_TEMPLATE = 500
 _LISTS_OF_VALUES = 2
 _LONGEST_COMMAND = 40
 _NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
@@ -157,8 +159,10 @@ def is_range(value: Value) -> bool:
 
 
 def is_template(value: Value) -> bool:
-    """Is this value a template or a variable in place of a tag?"""
-    return is_tag_key(value.key) is not None and len(value.value) < 500 and _TEMPLATE(value.value) is not None
+    """Is this value a template or a variable in place of a tag, and not of a host: `${REG}/web:1.2`?"""
+    if is_tag_key(value.key) is None or len(value.value) >= _LONGEST_TEMPLATE or "}/" in value.value:
+        return False
+    return _TEMPLATE(value.value) is not None
 
 
 def is_weak(text: Text) -> bool:
@@ -298,6 +302,8 @@ def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, 
             flag = ""
             continue
         key, equals, after = str(value).partition("=")
+        if equals and _ASSIGNED(after):
+            key, _, after = after.partition("=")  # `--set=web.tag=canary`
         if index == place:
             own = key if equals else flag
         elif equals:
@@ -309,6 +315,11 @@ def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, 
             entries[index] = Value(flag, key)
         flag = ""
     others = _stems_of_others(((entry.key, entry.value) for entry in entries.values()), own, names_other)
+    if images := [index for index, entry in entries.items() if names_other(entry.key, entry.value)]:
+        # `--image X/web --tag canary --image X/api --tag stable`
+        following = next((index for index in images if index > place), len(values))
+        behind = {index: entry for index, entry in entries.items() if place < index < following}
+        entries = behind if any(is_tag_key(entry.key) for entry in behind.values()) else entries
     for index, entry in entries.items():
         is_near = abs(index - place) <= _LISTS_OF_VALUES + 1 or is_tag_key(entry.key)
         if is_near and stem(entry.key) not in others:
