@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.core.mentions import ListedNames, Mention
+from acr_cleanup.core.mentions import How, ListedNames, Mention
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.records.encoding import content_hash, well_formed
@@ -102,13 +102,23 @@ def _recorded(entry: SnapshotEntry, names: RegistryNames | None) -> ScannedClust
         [_blocker(blocker) for blocker in scan.blockers],
         [_blocker(blocker) for blocker in scan.waived],
         well_formed([_QUOTED.sub("", note) for note in scan.notes]),
-        [well_formed(mention) for listed in (names.listed() if names else ()) for mention in _mentions(scan, listed)],
+        [well_formed(mention) for mention in _mentions(scan, names)] if names is not None else [],
         packed.places,
         packed.images,
     )
 
 
-def _mentions(scan: ClusterScan, listed: ListedNames) -> Iterator[SnapshotMention]:
+def _mentions(scan: ClusterScan, names: RegistryNames) -> Iterator[SnapshotMention]:
+    """The mentions of all names. Of a used repository that they lack, any tag may be meant."""
+    for listed in names.listed():
+        yield from _mentions_of(scan, listed)
+    users = {use.reference.repository: use for use in scan.uses if not use.reference.repository.endswith("/")}
+    for repository in sorted(users.keys() - {named.name for named in names.repositories}):
+        use = users[repository]
+        yield _mention(Mention(use.workload, use.field, repository, "", How.UNKNOWN), repository, None, None)
+
+
+def _mentions_of(scan: ClusterScan, listed: ListedNames) -> Iterator[SnapshotMention]:
     found = scan.mentions.of(listed)
     for tag, mentions in found.by_tag.items():
         yield from (_mention(mention, listed.repository, tag, None) for mention in mentions[:_MENTIONS_OF_ONE])

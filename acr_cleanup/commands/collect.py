@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.connections import REFUSED, configured_clusters, open_azure, open_registry
 from acr_cleanup.commands.names import or_names_file, read_names_file
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.usage import SERVICES, ClusterScan, Outside
+from acr_cleanup.core.usage import SERVICES, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected
 from acr_cleanup.records.names import RegistryNames
 from acr_cleanup.reports import files, markdown_failures, words
@@ -25,8 +25,9 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.names import read_registry_names, read_repository_names
+from acr_cleanup.stages.names import read_named_usage, read_registry_names, read_repository_names
 from acr_cleanup.stages.read import ConfiguredClusters, used_repositories
+from acr_cleanup.stages.registry_port import Registry
 
 log = logging.getLogger("acr_cleanup")
 
@@ -76,19 +77,49 @@ async def collect(
             runtime.finish()
 
 
-async def _read_names(
-    azure: Azure, settings: Settings, clusters: ConfiguredClusters, runtime: Runtime, started: datetime
-) -> RegistryNames:
-    """Read the names of the registry. Where it does not list its repositories, those of the used ones."""
-    host = settings.registry
-    try:
-        async with open_registry(azure, settings) as registry:
-            repositories = await read_repository_names(registry, runtime)
-            if repositories is None:
-                repositories = await used_repositories(clusters, runtime.progress)
-            return await read_registry_names(registry, host.login_server, repositories, runtime.progress, started)
-    except RegistryError as error:
-        raise or_names_file(error) from error
+@dataclass
+class _Reading:
+    """Reads the names of the registry, the clusters, and the selected services."""
+
+    settings: Settings
+    runtime: Runtime
+    azure: Azure
+    clusters: ConfiguredClusters
+    started: datetime
+    scans: tuple[ClusterScan, ...] = ()
+    services: tuple[ClusterScan, ...] = ()
+
+    async def run(self, known: RegistryNames | None) -> RegistryNames:
+        """Read everything, with the names that a file has, or those of the registry. Returns the names."""
+        if known is not None:
+            await self._read_usage([repository.name for repository in known.repositories])
+            return known
+        try:
+            async with open_registry(self.azure, self.settings) as registry:
+                listed = await read_repository_names(registry, self.runtime)
+                if listed is None:
+                    # Of the others, nothing can be deleted.
+                    listed = await used_repositories(self.clusters, self.runtime.progress)
+                known = await self._read_names(registry, listed)
+                names, _ = await read_named_usage(listed, self._read_usage, registry, self.runtime)
+                left_out = (names or listed) - listed
+                return known.with_repositories(await self._read_names(registry, left_out)) if left_out else known
+        except RegistryError as error:
+            raise or_names_file(error) from error
+
+    async def _read_names(self, registry: Registry, repositories: Collection[str]) -> RegistryNames:
+        host = self.settings.registry.login_server
+        return await read_registry_names(registry, host, repositories, self.runtime.progress, self.started)
+
+    async def _read_usage(self, names: Collection[str] | None) -> UsageIndex:
+        repositories = sorted(names or ())
+        scans = await self.clusters.scan(self.runtime.progress, repositories)
+        unread = self.clusters.unread_rules
+        self.scans = tuple(replace(scan, notes=(*scan.notes, *unread)) for scan in scans)
+        # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
+        if self.settings.services and self.settings.services != {"auto"}:
+            self.services = _with_outside(*await self.clusters.read_services(repositories, planned=True))
+        return UsageIndex.of((*self.scans, *self.services), self.started)
 
 
 async def _collect(
@@ -106,15 +137,9 @@ async def _collect(
             clusters = configured_clusters(azure, settings)
             # Taken before the first request: a workload deployed during the reading may be missed.
             started = datetime.now(UTC)
-            if known is None:
-                known = await unless_stopped(_read_names(azure, settings, clusters, runtime, started), stop.event)
-            repositories = [repository.name for repository in known.repositories]
-            scans = await unless_stopped(clusters.scan(runtime.progress, repositories), stop.event)
-            services: tuple[ClusterScan, ...] = ()
-            # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
-            if settings.services and settings.services != {"auto"}:
-                read = clusters.read_services(repositories, planned=True)
-                services = _with_outside(*await unless_stopped(read, stop.event))
+            reading = _Reading(settings, runtime, azure, clusters, started)
+            known = await unless_stopped(reading.run(known), stop.event)
+    scans, services = reading.scans, reading.services
     write_snapshot(
         out,
         settings.registry,

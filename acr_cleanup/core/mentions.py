@@ -33,7 +33,7 @@ class How(StrEnum):
     OPEN = "open"
     """The name, without saying which tag: every tag may be meant."""
     UNKNOWN = "unknown"
-    """The tag was pushed after the names of the registry were read for a snapshot, so no object was searched for it."""
+    """The names of the registry for a snapshot lack the tag or its repository, so no object was searched for it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,7 +63,8 @@ class Mention:
     def what(self) -> str:
         """The name and the tag or digest, as a phrase with a verb."""
         if self.how is How.UNKNOWN:
-            return f"pushed after the names for the usage snapshot of {self.workload.cluster} were read"
+            names = f"the names for the usage snapshot of {self.workload.cluster}"
+            return f"pushed after {names} were read" if self.word else f"its repository is not among {names}"
         if self.how is How.OPEN:
             return f"names {self.name}, but not which tag"
         return f"names {self.word}" if self.how is How.DIGEST else f"names {self.name} and {self.word}"

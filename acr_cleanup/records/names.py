@@ -7,7 +7,7 @@ Unknown members are refused, because the hash does not cover members that are no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -54,6 +54,11 @@ class RegistryNames:
     registry: str
     read_at: datetime
     repositories: tuple[NamedRepository, ...]
+
+    def with_repositories(self, further: RegistryNames) -> RegistryNames:
+        """The same names, and those of further repositories."""
+        repositories = sorted((*self.repositories, *further.repositories), key=lambda repository: repository.name)
+        return replace(self, repositories=tuple(repositories))
 
     def listed(self) -> Iterator[ListedNames]:
         for repository in self.repositories:

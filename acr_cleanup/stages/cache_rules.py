@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from acr_cleanup.access.arm_fields import first
-from acr_cleanup.access.arm_requests import Requests, Resource
+from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.registry_place import RegistryPlace
 from acr_cleanup.access.resource_manager import open_manager
+from acr_cleanup.quoting import quoted
 
 API_VERSION = "2025-11-01"
 _SECONDS = 60
@@ -29,6 +31,8 @@ class CacheRules:
 
     azure: Azure
     place: RegistryPlace
+    problem: str = ""
+    """Why the rules could not be read, in a sentence; "" if they were read, or if their place is not known."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _readers: int = 0
     _answer: tuple[Resource, ...] | None = None
@@ -38,7 +42,7 @@ class CacheRules:
         Return the rules; None if they cannot be read.
 
         Without them, an image that a workload names by its upstream host is not recognised, unless `mirrors` names the
-        host. So rules that cannot be read are logged, and are no error.
+        host. Rules that cannot be read are not an error: `warnings` says so.
         https://learn.microsoft.com/azure/container-registry/artifact-cache-overview
         """
         self._readers += 1
@@ -52,19 +56,33 @@ class CacheRules:
             if not self._readers:
                 self._answer = None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What follows if the rules could not be read."""
+        follows = "An image that a workload names by its upstream host is protected only if `mirrors` names that host."
+        return (f"The cache rules of the registry were not read: {self.problem} {follows}",) if self.problem else ()
+
     async def _request(self) -> tuple[Resource, ...] | None:
         registry, subscription = self.place.resource_id, (self.place.subscription or "").lower()
         if not registry:
+            # No warning: most configurations that do not say where the registry is have no cache rules either.
+            log.info("The cache rules are not read: subscription_id and resource_group of the registry are not set.")
             return None
         try:
             async with asyncio.timeout(_SECONDS), open_manager(self.azure) as manager:
                 requests = Requests(manager, subscription, asyncio.Semaphore(1))
-                return tuple(await requests.list(f"{registry}/cacheRules", API_VERSION))
-        except Exception as error:  # noqa: BLE001  more is kept with them, and a run works without
-            log.info(
-                "The cache rules of the registry cannot be read, so only `mirrors` names upstream hosts: %s", error
-            )
+                rules = tuple(await requests.list(f"{registry}/cacheRules", API_VERSION))
+        except NotRegisteredError:
+            rules = ()
+        except ReadFailure as failure:
+            self.problem = f"{failure.seen} {failure.remedy}".strip()
             return None
+        except Exception as error:  # more is kept with them, and a run works without
+            log.debug("reading the cache rules of the registry", exc_info=True)
+            self.problem = f"{type(error).__name__}: {quoted(error)}.".replace(": .", ".")
+            return None
+        self.problem = ""
+        return rules
 
 
 def mirrors_of(rules: Sequence[Resource] | None) -> dict[str, str]:

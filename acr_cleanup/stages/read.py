@@ -135,6 +135,11 @@ class ConfiguredClusters:
             for target, scan in zip(self.targets, scans, strict=True)
         )
 
+    @property
+    def unread_rules(self) -> tuple[str, ...]:
+        """A warning if the cache rules of the registry could not be read."""
+        return self.cache_rules.warnings if self.cache_rules is not None else ()
+
     async def _read_rules(self, repositories: Collection[str]) -> Sequence[Resource] | None:
         return await self.cache_rules.read() if self.cache_rules is not None and repositories else None
 
@@ -149,13 +154,14 @@ class ConfiguredClusters:
     async def read_services(
         self, repositories: Collection[str], *, planned: bool
     ) -> tuple[tuple[ClusterScan, ...], Outside]:
+        rules = await self._read_rules(repositories)
+        unread = Outside(warnings=self.unread_rules)
         if not self.services.groups:
-            return (), Outside()
+            return (), unread
         from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
         from acr_cleanup.services.reader import ServiceSearch  # noqa: PLC0415
         from acr_cleanup.services.scan import read_services  # noqa: PLC0415
 
-        rules = await self._read_rules(repositories)
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
         texts = ServiceTexts(self._names(repositories, rules))
         search = ServiceSearch(
@@ -174,7 +180,7 @@ class ConfiguredClusters:
             concurrency=self.services.concurrency,
         )
         scans, outside = await read_services(search, self.azure)
-        return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside
+        return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside + unread
 
     @property
     def _waived_services(self) -> frozenset[str]:

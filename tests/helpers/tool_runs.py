@@ -50,10 +50,15 @@ class RunResult:
 
 @dataclass
 class Tool:
-    """The tool, configured for an emulated world."""
+    """
+    The tool, configured for an emulated world.
+
+    `plans_as_json`: a dry run prints report.json, which is much cheaper than the report for people.
+    """
 
     emulator: Emulator
     folder: Path
+    plans_as_json: bool = False
 
     @property
     def world(self) -> World:
@@ -81,7 +86,8 @@ class Tool:
         reviewed = None if settings.apply_plan is None else read(settings.apply_plan, "apply-plan")
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
-        code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
+        print_json = terminal.write if dry_run and self.plans_as_json else None
+        code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed, print_json=print_json)
         streams = {"stdout": out.getvalue(), "stderr": err.getvalue()}
         assert_none_leaked(self.emulator, streams | files_below(report_dir))
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))

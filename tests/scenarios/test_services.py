@@ -150,6 +150,24 @@ async def test_cache_rules_are_requested_once_per_reading(tmp_path: Path, monkey
         assert stage.world.count(service="arm", path="/registries/contoso/cacheRules$") == 1 + 2
 
 
+@pytest.mark.parametrize("services", ["auto", "off"])
+async def test_unreadable_cache_rules_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, services: str
+) -> None:
+    """Once for the run, with the evidence and what follows. Only the services need them."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        error = {"error": {"code": "AuthorizationFailed", "message": "no right to read cacheRules"}}
+        stage.world.faults.append(Fault(service="arm", path="/cacheRules$", status=403, body=error))
+
+        ran = await stage.tool.plan(stage.config, services=services)
+
+        (warning,) = (warning for warning in ran.report["warnings"] if "cache rules" in warning)
+        assert ran.code == (0 if services == "off" else 3)
+        assert "AuthorizationFailed" in warning
+        assert "is protected only if `mirrors` names that host" in warning
+        assert "The cache rules of the registry were not read" in ran.out
+
+
 async def test_type_that_becomes_unreadable_stops_the_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch) as stage:

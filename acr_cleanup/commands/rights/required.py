@@ -257,9 +257,18 @@ def _run_commands(clusters: Sequence[ClusterSurvey]) -> Iterator[Paragraph]:
 
 
 def _why_no_azure_rights(target: ClusterTarget) -> str:
+    """Say how a cluster that is not named by its place in Azure is read, and with which rights."""
     if target.is_recorded:
         return "read from a usage snapshot. Print the rights to collect it with the configuration of that machine."
-    return "needs no rights in Azure, because it is read with a kubeconfig."
+    described = quoted(target.describe(), 200)
+    if target.in_azure:
+        return f"it is read as {described}. Its rights in Azure are not known here."
+    text = f"needs no rights in Azure, because it is read as {described}."
+    if target.token_scopes():
+        text += (
+            f" But its user logs in with Entra ID: if the cluster uses Azure RBAC, give it {roles.RBAC_READER.name}."
+        )
+    return text
 
 
 def _subscriptions(settings: Settings) -> Iterator[Paragraph]:

@@ -1,4 +1,4 @@
-"""What a real API server does that surprises: hanging webhooks, load, other certificates, and refused logins."""
+"""Trouble of real API servers: webhooks that do not answer, load, other certificates, refused logins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from aiohttp import web
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
-from acr_cleanup.clusters.api_server.crowd import Crowd
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.clusters.targets import KubeconfigCluster
@@ -37,7 +36,7 @@ def test_patience_exceeds_the_limits_of_the_server() -> None:
 
 
 async def test_hanging_version_is_replaced_by_another() -> None:
-    """A conversion webhook that hangs concerns the preferred version only."""
+    """A conversion webhook that does not answer blocks the preferred version only."""
     preferred, stored = custom(version="v2"), custom(version="v1")
     server = FakeServer(preferred, stored)
     server.put(preferred.path, Unreachable("connecting", "no answer in time", "", timed_out=True))
@@ -80,28 +79,6 @@ async def test_busy_server_gets_fewer_requests_at_once() -> None:
     assert {answer.status for answer in answers} == {200}
     assert most > 3
     assert refused < 80
-
-
-async def test_crowd_is_halved_and_recovers() -> None:
-    crowd = Crowd(8)
-    async with crowd.place(), crowd.place(), crowd.place(), crowd.place():
-        crowd.note(busy=True)
-    assert crowd.limit == 2
-    for _ in range(40):
-        crowd.note(busy=False)
-    assert crowd.limit == 4
-    for _ in range(5):
-        crowd.note(busy=True)
-    assert crowd.limit == 1
-
-
-async def test_place_is_free_again_after_a_failure() -> None:
-    crowd = Crowd(1)
-    with pytest.raises(ValueError, match="x"):
-        async with crowd.place():
-            raise ValueError("x")
-    async with asyncio.timeout(5), crowd.place():
-        pass
 
 
 async def test_pauses_of_requests_differ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +249,7 @@ def test_workload_kinds_are_the_built_in_ones() -> None:
 
 
 @pytest.mark.parametrize("workloads", [False, True])
-async def test_pods_are_waived_by_a_word_of_its_own(workloads: bool) -> None:
+async def test_pods_need_a_separate_waiver(workloads: bool) -> None:
     """Without pods, every running image would count as unused."""
     cluster = shop()
     async with edge(cluster) as at:

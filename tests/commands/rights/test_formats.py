@@ -15,8 +15,8 @@ import yaml
 from acr_cleanup import cli
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Command
-from acr_cleanup.clusters.target import Access, ClusterSurvey
-from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
+from acr_cleanup.clusters.target import Access, ClusterSurvey, ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.commands.permissions import FORMATS
 from acr_cleanup.commands.rights.bicep import bicep
 from acr_cleanup.commands.rights.kubernetes import kubernetes
@@ -45,7 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def company_rights(
     folder: Path,
-    *,
+    *further: ClusterTarget,
     mode: Mode = Mode.PLAIN,
     command: Command = Command.APPLY,
     identity: str = "",
@@ -55,7 +55,7 @@ def company_rights(
 ) -> RequiredRights:
     """
     The rights for three clusters: one with Azure RBAC, one private in another subscription, one
-    with a kubeconfig.
+    with a kubeconfig; and for further ones.
 
     `name`: of the first cluster. `known_registry`: does the configuration name its resource group?
     """
@@ -74,6 +74,7 @@ def company_rights(
             private=True,
         ),
         ClusterSurvey(KubeconfigCluster("onprem", Path("kubeconfig"), "admin")),
+        *map(ClusterSurvey, further),
     )
     return required_rights(settings, clusters, mode=mode, command=command, identity=identity)
 
@@ -82,6 +83,43 @@ def company_rights(
 def rights(request: pytest.FixtureRequest, tmp_path: Path) -> RequiredRights:
     """Rights of different commands, registries and names."""
     return company_rights(tmp_path, **request.param)
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+class OfFile(SnapshotCluster):
+    """A further kind of target."""
+
+    is_recorded = False
+
+    def describe(self) -> str:
+        return f"the file {self.path}"
+
+
+class OfArc(OfFile):
+    """One that is read through Azure Resource Manager."""
+
+    in_azure = True
+
+
+def test_each_kind_of_target_says_how_it_is_read(tmp_path: Path) -> None:
+    entra = tmp_path / "kubeconfig"
+    entra.write_text(
+        "{contexts: [{name: a, context: {cluster: a, user: a}}], current-context: a, clusters: [{name: a, cluster: "
+        "{server: 'https://a'}}], users: [{name: a, user: {exec: {command: kubelogin, args: [get-token, --server-id, "
+        "6dae42f8-4368-4678-94ff-3960e28e3630]}}}]}"
+    )
+    file, recorded = Path("usage.json"), SnapshotCluster("recorded", Path("usage.json"))
+    targets = (KubeconfigCluster("entra", entra), recorded, OfFile("file", file), OfArc("arc", file))
+
+    text = " ".join(shell(company_rights(tmp_path, *targets)).replace("#", " ").split())
+
+    assert "Cluster onprem: needs no rights in Azure, because it is read as context admin of kubeconfig." in text
+    assert f"if the cluster uses Azure RBAC, give it {roles.RBAC_READER.name}." in text.partition("Cluster entra:")[2]
+    assert "Cluster recorded: read from a usage snapshot." in text
+    assert "Cluster file: needs no rights in Azure, because it is read as the file usage.json." in text
+    assert "Cluster arc: it is read as the file usage.json. Its rights in Azure are not known here." in text
 
 
 # -- shell ---------------------------------------------------------------------------------------

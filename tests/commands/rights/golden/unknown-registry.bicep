@@ -4,7 +4,7 @@
 // For `acr-cleanup restore`, print the further rights with `--for restore`.
 // Cluster production: aks-prod in rg-prod.
 // Cluster private: aks-private in rg-private.
-// Cluster onprem: needs no rights in Azure, because it is read with a kubeconfig.
+// Cluster onprem: needs no rights in Azure, because it is read as context admin of kubeconfig.
 // Run commands in clusters. No built-in role has only these rights.
 // The options `require-all-clusters` and `subscriptions` also need the role Reader on those subscriptions.
 targetScope = 'subscription'
