@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from acr_cleanup.clusters.images import near
+from acr_cleanup.clusters.images import fields, near
 from acr_cleanup.clusters.images.object_texts import Text
 
 _IMAGE_TAG_KEY = re.compile(r"image[-_.]?(?:tag|version|digest)$", re.IGNORECASE).search
@@ -29,16 +29,16 @@ _MOST_MAPPINGS = 200
 NamesOther = Callable[[str, Any], bool]
 
 
-def tags_around(text: Text, names_other: NamesOther) -> Iterator[near.Value]:
+def tags_around(text: Text, names_other: NamesOther) -> Iterator[fields.Value]:
     """Yield the nearest tag above a name, and the tags below it, but those of another image."""
     if text.is_key:
         yield from _tags_below(text.node.value[text.key], names_other, first=1, only_of_images=True)
-    elif near.may_be_image(text.node.key if isinstance(text.key, int) else text.key, text.text):
+    elif fields.may_be_image(text.node.key if isinstance(text.key, int) else text.key, text.text):
         yield from _tags_above(text, names_other)
         yield from _tags_below(text.node.value, names_other, first=1)
 
 
-def _tags_above(text: Text, names_other: NamesOther) -> Iterator[near.Value]:
+def _tags_above(text: Text, names_other: NamesOther) -> Iterator[fields.Value]:
     node = text.node
     for _ in range(_HIGHEST):
         below, parent = node, node.parent
@@ -58,7 +58,7 @@ def _tags_above(text: Text, names_other: NamesOther) -> Iterator[near.Value]:
 
 def _tags_below(
     mapping: Any, names_other: NamesOther, *, first: int, only_of_images: bool = False
-) -> Iterator[near.Value]:
+) -> Iterator[fields.Value]:
     """The tags in the levels below, from the `first` on. only_of_images: below a thing of that name, only `image: {tag: 1}`."""
     level = [("", mapping)] if isinstance(mapping, Mapping) else []
     for depth in range(_DEEPEST):
@@ -70,7 +70,7 @@ def _tags_below(
             if isinstance(child, Mapping) and not _is_of_other(child, names_other)
         ][:_MOST_MAPPINGS]
         for key, child in level if depth >= first else ():
-            if not only_of_images or near.is_image_key(str(key)):
+            if not only_of_images or fields.is_image_key(str(key)):
                 yield from (value for value in near.scalars(child) if _TAG_KEY(value.key))
 
 
@@ -78,17 +78,17 @@ def _is_of_other(mapping: Mapping[Any, Any], names_other: NamesOther) -> bool:
     return any(names_other(str(key), value) for key, value in mapping.items())
 
 
-def image_tags(text: Text) -> Iterator[near.Value]:
+def image_tags(text: Text) -> Iterator[fields.Value]:
     """Yield the values of fields and lines like `imageTag` and `image.tag`, unless their mapping names another image."""
     mapping, key = text.node.value, text.key
     if text.is_key or not isinstance(mapping, Mapping):
         return
     if "\n" in text.text:
-        yield from (near.Value(f"{image}.tag", tag) for image, tag in _IMAGE_BLOCK.findall(text.text))
-    elif not any(near.is_image_key(str(name)) for name in mapping):
+        yield from (fields.Value(f"{image}.tag", tag) for image, tag in _IMAGE_BLOCK.findall(text.text))
+    elif not any(fields.is_image_key(str(name)) for name in mapping):
         pair = near.pair_of(mapping)
         name = pair[0] if pair is not None else str(key)
         if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
             name = f"{text.node.key}.{name}"
         if _IMAGE_TAG_KEY(name):
-            yield near.Value(name, text.text)
+            yield fields.Value(name, text.text)

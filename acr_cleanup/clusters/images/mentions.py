@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from acr_cleanup.clusters.images import far, near, near_lines, patterns
+from acr_cleanup.clusters.images import far, fields, near, near_lines, patterns
 from acr_cleanup.clusters.images.long_texts import LONG, long_runs, read_long
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
@@ -202,9 +202,9 @@ class _Reader:
 
     def _completed(self, written: Written, text: Text) -> bool:
         """Read `{repository: X/nvidia, image: driver}`, where another field completes the folder to one repository."""
-        fields = text.node.value.items() if isinstance(text.node.value, Mapping) and not text.is_key else ()
-        for key, value in fields:
-            name = f"{written.folder}/{value}" if near.is_image_key(str(key)) and isinstance(value, str) else ""
+        beside = text.node.value.items() if isinstance(text.node.value, Mapping) and not text.is_key else ()
+        for key, value in beside:
+            name = f"{written.folder}/{value}" if fields.is_image_key(str(key)) and isinstance(value, str) else ""
             if name in self._names.repositories:
                 finding = self._finding(f"/{name}", name, text)
                 self._near(finding, Text(value, text.node, key), only_tag_keys=False)
@@ -274,7 +274,7 @@ class _Reader:
         """Apply rule 5 where host and folder are in two fields: `{registry: X, imagePath: kubevirt}`."""
         for text in self._texts.texts:
             folder = text.text.strip("/ ") if len(text.text) < _LONGEST_HOST and not text.is_key else ""
-            if folder in self._names.folders and near.is_folder_key(text.key) and self._host.is_anywhere:
+            if folder in self._names.folders and fields.is_folder_key(text.key) and self._host.is_anywhere:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
@@ -288,17 +288,17 @@ class _Reader:
             for finding in self._found.values()
             if (is_alone or not (finding.has_tag or finding.beside or finding.bare))
             and not finding.open
-            and (is_alone or near.is_image_place(finding.place))
+            and (is_alone or fields.is_image_place(finding.place))
         ]
         for text in self._texts.texts if wanting else ():
             for value in far.image_tags(text):
-                owner = near.stem(value.key)
+                owner = fields.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():
                         self._far(finding, (value,), text)
 
-    def _far(self, finding: NameFinding, values: Iterable[near.Value], text: Text) -> None:
-        for word in filter(None, (near.whole(value.value) for value in values)):
+    def _far(self, finding: NameFinding, values: Iterable[fields.Value], text: Text) -> None:
+        for word in filter(None, (fields.whole(value.value) for value in values)):
             finding.near.setdefault(plain_form(word), text.field)
 
     # -- rule 3 ------------------------------------------------------------------------------------
@@ -314,15 +314,15 @@ class _Reader:
         if self._room < 0:
             finding.open = finding.open or text.field
             return
-        is_chart = is_chart_name = not text.is_key and text.key in near.CHART_KEYS and not only_tag_keys
+        is_chart = is_chart_name = not text.is_key and text.key in fields.CHART_KEYS and not only_tag_keys
         values = list(near.values_near(text, self._names_other(finding), only_beside=only_beside))
-        for value in (*values, *near.joined(values)):
-            if only_tag_keys and not near.is_tag_key(value.key):
+        for value in (*values, *fields.joined(values)):
+            if only_tag_keys and not fields.is_tag_key(value.key):
                 continue
-            if is_chart_name and near.is_part_of_version(value):
+            if is_chart_name and fields.is_part_of_version(value):
                 finding.is_partial = True
                 self._open(finding, text)
-            is_chart = is_chart and not (value.key in near.CHART_VERSIONS and value.value.strip())
+            is_chart = is_chart and not (value.key in fields.CHART_VERSIONS and value.value.strip())
             self._value(finding, value, text)
         if is_chart:
             # A chart without a version is the newest one.
@@ -331,20 +331,20 @@ class _Reader:
     def _open(self, finding: NameFinding, text: Text) -> None:
         """A chart is often called like an image: it counts if charts come from our registry."""
         beside = text.node.value.values() if isinstance(text.node.value, Mapping) else ()
-        if text.key in near.CHART_KEYS and not any(self._host.is_place(value) for value in beside):
+        if text.key in fields.CHART_KEYS and not any(self._host.is_place(value) for value in beside):
             finding.open_chart = finding.open_chart or text.field
         else:
             finding.open = finding.open or text.field
 
-    def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
-        if near.is_range(value) or near.is_template(value):
+    def _value(self, finding: NameFinding, value: fields.Value, text: Text) -> None:
+        if fields.is_range(value) or fields.is_template(value):
             self._open(finding, text)
-        for entry in near.entries(value):
-            if digest := near.digest_of(entry):
+        for entry in fields.entries(value):
+            if digest := fields.digest_of(entry):
                 finding.beside.setdefault(digest, text.field)
                 finding.has_tag = True
-            if word := near.whole(entry):
-                finding.has_tag = finding.has_tag or near.says_tag(value.key)
+            if word := fields.whole(entry):
+                finding.has_tag = finding.has_tag or fields.says_tag(value.key)
                 finding.near.setdefault(plain_form(word), text.field)
 
     def _near_in_text(
@@ -360,9 +360,9 @@ class _Reader:
                 ),
             )
         found = list(values)
-        for value in (*found, *near.joined(found)):
+        for value in (*found, *fields.joined(found)):
             self._room -= 1
-            if not only_tag_keys or near.is_tag_key(value.key):
+            if not only_tag_keys or fields.is_tag_key(value.key):
                 self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
@@ -371,7 +371,7 @@ class _Reader:
                 return False
             named = self._repository_in(value)
             if not named:
-                return near.is_image_key(key) is not None
+                return fields.is_image_key(key) is not None
             return not _is_end(named, finding.written) and not _is_end(finding.written, named)
 
         return names_other

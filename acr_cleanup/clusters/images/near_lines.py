@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from acr_cleanup.clusters.images.near import Value, is_image_key, is_tag_key, may_be_tag, says_tag, stem
+from acr_cleanup.clusters.images.fields import Value, is_image_key, is_tag_key, may_be_tag, says_tag, stem
 from acr_cleanup.core.references import TAG
 
 _LINES = 6

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from acr_cleanup.clusters.images.far import image_tags
-from acr_cleanup.clusters.images.near import Value, is_weak
+from acr_cleanup.clusters.images.fields import Value
+from acr_cleanup.clusters.images.near import is_weak
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
 
 
