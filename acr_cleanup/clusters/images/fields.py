@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
-is_image_key = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
+is_image_key = re.compile(r"(?:image|img|repository|repo)(?:name)?$", re.IGNORECASE).search
 _WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256[:-])?([0-9a-fA-F]{64})").fullmatch
 is_tag_key = re.compile(
-    r"(?<!s)tag|stag(?!e)|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
+    r"(?<!s)tag|stag(?!e)|version|digest|sha|revision|semver|(?:^|[^a-z])(?:ref|ver|rev)(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
 ).search
 # A field that gives the tag of a neighbouring name, whether the registry has that tag or not. `sparkVersion` does not.
@@ -34,9 +34,9 @@ _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 _LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
 _LIST = re.compile(r"[,;\s]+")
 _LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
-_NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
+_NO_RANGE_KEY = re.compile(r"api|kind|policy|kube|runtime|require|target_?version|helm_?version|terraform", re.IGNORECASE).search
 _RANGE = re.compile(
-    r"\s*(?:[~^=<>!].|\*(?![A-Za-z_])|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*",
+    r"\s*(?:[~^=<>!].|\*(?![A-Za-z_\"'])|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*",
     re.DOTALL,
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
@@ -53,7 +53,8 @@ _AFFIX_KEY = re.compile(r"(?:variant|suffix|prefix|flavou?r|arch|architecture|pl
 _MOST_JOINED = 4
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
 _IMAGE_WORDS = re.compile(
-    r"(?:image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path)s?|[^a-z0-9]",
+    r"(?:image|img|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path)s?|[^a-z0-9]"
+    r"|(?<![a-z])(?:ver|rev)(?![a-z])",
     re.IGNORECASE,
 )
 

@@ -23,7 +23,7 @@ _IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
 _SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*|---\s*").fullmatch
 _OPENS, _CLOSES = (":", "{", "[", "("), ("}", "]", ")")
 _LINE = re.compile(
-    r"""(\s*(?:[-*\u2022]\s+)*)(?:(?:\{%-?\s*)?["']?([A-Za-z0-9_./ $@\[\]-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
+    r"""(\s*(?:[-*\u2022]\s+)*)(?:(?:\{[%{]-?\s*)?["']?([A-Za-z0-9_./ $@\[\]-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
     re.DOTALL,
 )
 _ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100}) ?= ?([^\s=]+)").fullmatch
@@ -282,5 +282,5 @@ def _plain(value: str) -> str:
     """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
     value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
     if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
-        value = value.rstrip(")]}% ,;")
+        value = value.rstrip(")]}% ,;-")
     return value.strip("\"'`")
