@@ -34,7 +34,9 @@ _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 _LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
 _LIST = re.compile(r"[,;\s]+")
 _LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
-_NO_RANGE_KEY = re.compile(r"api|kind|policy|kube|runtime|require|target_?version|helm_?version|terraform", re.IGNORECASE).search
+_NO_RANGE_KEY = re.compile(
+    r"api|kind|policy|kube|runtime|require|target_?version|helm_?version|terraform", re.IGNORECASE
+).search
 _RANGE = re.compile(
     r"\s*(?:[~^=<>!].|\*(?![A-Za-z_\"'])|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*",
     re.DOTALL,

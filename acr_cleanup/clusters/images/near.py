@@ -67,6 +67,7 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
             yield from _neighbours(node.parent.value, node.key, pair[0], names_other)
             return
         yield from _following(node, names_other)
+        yield from _in_parallel(node, text.key)
         above = _above(node)
     else:
         yield from _list_values(node.value, text.key, names_other)
@@ -80,6 +81,14 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
         # A container may be called `main`, like a branch. Its arguments do not mean that.
         is_command = node.key in ("args", "command")
         yield from scalars(above.value, but=but, claimed={*claimed, "name"} if is_command else claimed)
+
+
+def _in_parallel(node: Node, key: object) -> Iterator[Value]:
+    """The tag of `front` in `{images: {front: shop/web}, tags: {front: canary}}`."""
+    siblings = node.parent.value if node.parent is not None else None
+    for name, sibling in siblings.items() if isinstance(siblings, Mapping) else ():
+        if sibling is not node.value and isinstance(sibling, Mapping) and key in sibling and is_tag_key(str(name)):
+            yield from _scalar(str(name), sibling[key])
 
 
 def _above(node: Node) -> Node | None:
@@ -239,5 +248,25 @@ def _stems_of_others(
     fields: Iterable[tuple[object, Any]], own: object, names_other: Callable[[str, Any], bool]
 ) -> frozenset[str]:
     """Return the stems of the fields that name other repositories."""
-    others = {stem(key) for key, value in fields if key != own and names_other(str(key), value)}
-    return frozenset(others - {stem(own), ""})
+    others, own_stem, own_tag = set(), stem(own), False
+    for key, value in fields:
+        if key == own:
+            continue
+        if names_other(str(key), value):
+            others.add(stem(key))
+        own_tag = own_tag or (stem(key) == own_stem != "" and is_tag_key(str(key)) is not None)
+    # Beside `web_tag` of `web_image`, a `tag` is that of `image`.
+    return frozenset(others - ({own_stem} if own_tag else {own_stem, ""}))
+
+
+def texts_beside(text: Text) -> Iterator[tuple[str, Text]]:
+    """The other texts of the mapping, or of the list of pairs, each with the name of its field."""
+    node = text.node
+    pairs = node.parent.value if node.parent is not None and pair_of(node.value) is not None else None
+    if isinstance(pairs, list):
+        for index, element in enumerate(pairs):
+            pair = pair_of(element)
+            if pair is not None and isinstance(pair[1], str) and index != node.key:
+                yield pair[0], Text(pair[1], Node(element, node.parent, index), "value")
+    elif isinstance(node.value, Mapping) and not text.is_key:
+        yield from ((str(key), Text(value, node, key)) for key, value in node.value.items() if isinstance(value, str))

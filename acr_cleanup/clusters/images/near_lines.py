@@ -111,7 +111,10 @@ def values_in_lines_near(
         and not _is_in_block(lines, index, at)
         and (_names_other(line, names_other) or (line.is_image and (line.values or _has_name(lines, index))))
     ]
-    stems = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
+    own = stem(lines[at].key)
+    has_own = bool(own) and any(stem(line.key) == own and is_tag_key(line.key) for line in lines)
+    # Beside `web_tag` of `web_image`, a `tag` is that of `image`.
+    stems = {stem(lines[index].key) for index in owners} - ({own} if has_own else {own, ""})
     is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
     # Lines with a comment alone are read, but not counted: a file of values explains each of its fields.
     is_comment = [line.lstrip()[:1] == "#" for line in written]
