@@ -12,9 +12,10 @@ def entry() -> None:
         # takes half a second.
         print(f"acr-cleanup {version()}")  # noqa: T201  a result, on stdout
         return
+    from acr_cleanup.runtimes.garbage import relaxed_gc  # noqa: PLC0415
     from acr_cleanup.signals import cancelled_on_signals  # noqa: PLC0415
 
-    with cancelled_on_signals():
+    with cancelled_on_signals(), relaxed_gc():
         from acr_cleanup.cli import entry as run  # noqa: PLC0415
 
         run()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.signals import stop_signals
@@ -68,6 +68,54 @@ async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: floa
     finally:
         stopped.cancel()
         task.cancel()
+
+
+class StopGuard:
+    """
+    Cancels the work in progress once `stop` is set and `grace` seconds have passed.
+
+    It does for many short works what `unless_stopped` does for one, without two further tasks for
+    each of them.
+    """
+
+    def __init__(self, stop: asyncio.Event, *, grace: float) -> None:
+        self._stop = stop
+        self._grace = grace
+        self._working: set[asyncio.Task[Any]] = set()
+        self._cancelled: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[None]:
+        """Watch for the stop, inside this context."""
+        watching = asyncio.create_task(self._cancel_after_stop())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def run(self, work: Awaitable[T]) -> T:
+        """
+        Await `work`. Raises `CancelledError` if it was cancelled.
+
+        The caller must not start any work after the stop. Each task may run one work at a time.
+        """
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._working.add(task)
+        try:
+            return await work
+        finally:
+            self._working.discard(task)
+            if task in self._cancelled:
+                # The task goes on, so it must not look cancelled to a time limit inside of it.
+                self._cancelled.discard(task)
+                task.uncancel()
+
+    async def _cancel_after_stop(self) -> None:
+        await self._stop.wait()
+        await asyncio.sleep(self._grace)
+        for task in self._working:
+            self._cancelled.add(task)
+            task.cancel()
 
 
 @dataclass

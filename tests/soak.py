@@ -18,9 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 FOLDER = Path("build/soak")
-WORLDS_EACH, RACES_EACH, FAULT_PARTS = 50, 100, 10
+BATCH = 50
+"""Worlds of one seed, as in `test_many_worlds`."""
+WORLDS_EACH, RACES_EACH, FAULT_PARTS = 5 * BATCH, 100, 10
+MEMORY = Path("/dev/shm")
+"""A file system in memory, if the machine has it: a world writes thirty files."""
 SCENARIOS = "tests/scenarios"
 
 
@@ -41,11 +46,11 @@ class Job:
 
 
 def jobs(seed: int, worlds: int, races: int) -> Iterator[Job]:
-    """All jobs. The seeds count from `seed`; only the last job of a kind may be smaller."""
-    for number, start in enumerate(range(0, worlds, WORLDS_EACH)):
-        count = min(WORLDS_EACH, worlds - start)
-        variables = {"ACR_CLEANUP_SEED": f"{seed + number}", "ACR_CLEANUP_WORLDS": f"{count}", "ACR_CLEANUP_SOAK": "1"}
-        yield Job(f"worlds-{seed + number}-{count}", f"{SCENARIOS}/test_many_worlds.py", count, variables)
+    """All jobs. The seeds of batches and races count from `seed`; only the last job of a kind may be smaller."""
+    for start in range(0, worlds, WORLDS_EACH):
+        count, first = min(WORLDS_EACH, worlds - start), seed + start // BATCH
+        variables = {"ACR_CLEANUP_SEED": f"{first}", "ACR_CLEANUP_WORLDS": f"{count}", "ACR_CLEANUP_SOAK": "1"}
+        yield Job(f"worlds-{first}-{count}", f"{SCENARIOS}/test_many_worlds.py", count, variables)
     for kind in ("interleaved", "standing_looks"):
         for number, start in enumerate(range(0, races, RACES_EACH)):
             count = min(RACES_EACH, races - start)
@@ -58,11 +63,12 @@ def jobs(seed: int, worlds: int, races: int) -> Iterator[Job]:
 
 @dataclass
 class Soak:
-    """The jobs, and the results of this part and of earlier ones."""
+    """The jobs, and the results of this part and of earlier ones. `commit`: of the code that runs."""
 
     jobs: Sequence[Job]
     folder: Path = FOLDER
     passed: dict[str, bool] = field(default_factory=dict)
+    commit: str = ""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +98,7 @@ class Soak:
             self.passed[job.name] = passed
             (self.folder / f"{job.name}.log").write_text(output, encoding="utf-8")
             with self.results.open("a", encoding="utf-8") as results:
-                results.write(json.dumps({"job": job.name, "passed": passed}) + "\n")
+                results.write(json.dumps({"job": job.name, "passed": passed, "commit": self.commit}) + "\n")
             sys.stdout.write(f"{'passed' if passed else 'FAILED'} {job.name}\n")
             sys.stdout.flush()
 
@@ -114,14 +120,21 @@ class Soak:
 
 def run_pytest(job: Job) -> tuple[bool, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-rP", "-p", "no:cacheprovider", "-n", "0", job.test]
-    ran = subprocess.run(command, env=os.environ | job.variables, capture_output=True, text=True, check=False)
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        env = os.environ | job.variables | {"TMPDIR": folder}
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def current_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> int:
     defaults = {"SEED": "1000", "WORLDS": "20000", "RACES": "2000", "MINUTES": "55", "WORKERS": f"{os.cpu_count()}"}
     seed, worlds, races, minutes, workers = (int(os.environ.get(name) or value) for name, value in defaults.items())
-    soak = Soak(tuple(jobs(seed, worlds, races)))
+    soak = Soak(tuple(jobs(seed, worlds, races)), commit=current_commit())
     if "--status" not in sys.argv:
         soak.run(workers, minutes * 60, run_pytest)
     sys.stdout.write(soak.status() + "\n")

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from acr_cleanup.concurrency import Stop, gather, unless_stopped
+from acr_cleanup.concurrency import Stop, StopGuard, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
 from acr_cleanup.signals import stop_signals
 from tests.helpers.in_memory_world import run_in_virtual_time
@@ -34,6 +34,11 @@ async def test_gather_returns_results_in_order() -> None:
 async def test_gather_raises_a_failure_without_a_group() -> None:
     with pytest.raises(RegistryUnreachable, match="no such host"):
         await gather([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
+
+
+async def test_gather_raises_a_bug_as_itself() -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        await gather([partial(result, 1), partial(failure, ValueError("a bug"))], limit=2)
 
 
 async def test_gather_raises_own_errors_before_others() -> None:
@@ -84,6 +89,48 @@ def test_unless_stopped_cancels_work_after_the_grace_period() -> None:
         assert len(asyncio.all_tasks()) == 1, "a task is left over"
 
     run_in_virtual_time(work)
+
+
+def test_guarded_work_is_cancelled_after_the_grace_period() -> None:
+    """The tasks go on afterwards: they record the outcome of the work."""
+
+    async def work() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        guard = StopGuard(stop, grace=2)
+
+        async def run(seconds: float) -> tuple[float, bool]:
+            cancelled = False
+            try:
+                await guard.run(asyncio.sleep(seconds))
+            except asyncio.CancelledError:
+                cancelled = True
+            task, ended = asyncio.current_task(), loop.time() - began
+            assert task is not None
+            assert not task.cancelling()
+            await asyncio.sleep(1)
+            return ended, cancelled
+
+        async with guard.watch():
+            began = loop.time()
+            loop.call_later(5, stop.set)
+            results = await asyncio.gather(*map(run, (1, 6.9, 7.1, 1000)))
+        assert [ended for ended, _ in results] == pytest.approx([1, 6.9, 7, 7])
+        assert [cancelled for _, cancelled in results] == [False, False, True, True]
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == 1, "a task is left over"
+
+    run_in_virtual_time(work)
+
+
+async def test_cancelled_guarded_work_stays_cancelled() -> None:
+    guard = StopGuard(asyncio.Event(), grace=2)
+    async with guard.watch():
+        task = asyncio.create_task(guard.run(asyncio.sleep(60)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
 
 
 async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from tests.soak import Job, Soak, jobs
 
 def test_part_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     """A failed job does not stop the others, and is run again first."""
-    all_jobs = tuple(jobs(7, 150, 0))
+    all_jobs = tuple(jobs(7, 600, 0))
     ran: list[str] = []
 
     def run(job: Job) -> tuple[bool, str]:
@@ -21,10 +21,10 @@ def test_part_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     Soak(all_jobs, tmp_path).run(1, 60, run)
     Soak(all_jobs, tmp_path).run(1, 60, run)
 
-    assert ran == ["worlds-7-50", "worlds-8-50", "worlds-7-50", "worlds-9-50"]
-    assert status.startswith("2 of 3 jobs are done (100 of 150 worlds and races); 1 failed.")
+    assert ran == ["worlds-7-250", "worlds-12-250", "worlds-7-250", "worlds-17-100"]
+    assert status.startswith("2 of 3 jobs are done (500 of 600 worlds and races); 1 failed.")
     assert "ACR_CLEANUP_SEED=7" in status
-    assert Soak(all_jobs, tmp_path).status() == "3 of 3 jobs are done (150 of 150 worlds and races); 0 failed."
+    assert Soak(all_jobs, tmp_path).status() == "3 of 3 jobs are done (600 of 600 worlds and races); 0 failed."
 
 
 def test_part_starts_no_job_after_its_time(tmp_path: Path) -> None:

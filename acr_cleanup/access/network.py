@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from azure.core.pipeline.transport import AioHttpTransport
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-_CONNECTIONS = 64
-"""For all hosts. The registry uses up to half (registry/pace.py), after the clusters are read."""
+_CONNECTIONS, _PER_HOST = 64, 32
+"""To all hosts, and to one. The registry uses up to 32 (registry/pace.py)."""
+_TLS_BUFFER = 64 << 10
+"""
+Bytes that asyncio keeps for each TLS connection: 256 KiB by default, which were most of the memory of a
+run with a hundred clusters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Proxies:
 
     def for_url(self, url: str) -> str | None:
         """The proxy through which this URL is reached, None for directly."""
+        if not self.by_scheme:
+            return None
         proxy = self.by_scheme.get(urlsplit(url).scheme.lower())
         return None if proxy is None or self._bypassed(url) else proxy
 
@@ -137,13 +144,17 @@ async def open_network(environ: Mapping[str, str]) -> AsyncIterator[Network]:
 
     Raises `ConfigurationError` if a variable names unreadable authorities or an invalid proxy.
     """
-    import aiohttp  # noqa: PLC0415  (slow to import, and not needed to print help)
+    # Slow to import, and not needed to print help.
+    from asyncio import sslproto  # noqa: PLC0415
 
+    import aiohttp  # noqa: PLC0415
+
+    sslproto.SSLProtocol.max_size = _TLS_BUFFER
     ca_files = _ca_files(environ)
     context = trust(ca_files)
     proxies = Proxies.of(environ)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS, limit_per_host=_PER_HOST, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         # The SDK's transport decompresses answers itself.
         auto_decompress=False,

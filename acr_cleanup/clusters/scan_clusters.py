@@ -16,8 +16,8 @@ from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan, is_workload_kind
 from acr_cleanup.quoting import quoted
 
-CLUSTERS_AT_ONCE = 32
-"""More are not faster: the CPU is busy with so many. Their connections and pages take memory."""
+CLUSTERS_AT_ONCE = 96
+"""More are not faster: the CPU is busy with so many. Connections and pages take memory."""
 
 
 async def scan_clusters(
@@ -41,7 +41,8 @@ async def scan_clusters(
     `IdentityError`, without a login.
     """
     async with open_manager(azure) as manager:
-        access = ClusterAccess(ConnectionOptions.of(azure), manager, patience or Patience())
+        options = ConnectionOptions.of(azure, clusters=min(len(targets), concurrency))
+        access = ClusterAccess(options, manager, patience or Patience())
 
         async def scan(target: ClusterTarget) -> ClusterScan:
             result = await _scan(target, access, search)

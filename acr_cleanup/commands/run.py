@@ -34,7 +34,7 @@ from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_named_usage, read_repository_names
-from acr_cleanup.stages.plan import make_plan, relaxed_gc
+from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import read_usage
 from acr_cleanup.stages.verify import Witness, verify
@@ -63,7 +63,7 @@ async def run(
     """
     stop = Stop()
     # Signals are handled until the end: a second one must not interrupt the report.
-    with stop.on_signals(), relaxed_gc():
+    with stop.on_signals():
         title = f"{'Read and decide' if dry_run else 'Read, decide and delete'}: {settings.registry.login_server}"
         with runtime.group(title):
             connections = partial(connect, settings, runtime, environ)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from acr_cleanup.core.manifests import Lock, Manifest, Tag
@@ -113,13 +114,14 @@ class RepositoryInventory:
         """
         The names in this repository, to look up what mentions them.
 
-        The subjects of tags may be in another repository: cosign stores signatures there with
-        `COSIGN_REPOSITORY`.
+        They include children that no list shows: a mention of one keeps the tags of its index. They
+        include the subjects of tags, which may be in another repository: cosign stores signatures
+        there with `COSIGN_REPOSITORY`.
         """
         return ListedNames(
             self.name,
             {tag.name: tag.updated_at for tag in self.tags},
-            self.manifests.keys() | self.tags_of.keys() | self.signers_of.keys(),
+            self.manifests.keys() | self.tags_of.keys() | self.parents_of.keys() | self.signers_of.keys(),
         )
 
     @cached_property
@@ -133,7 +135,8 @@ class RepositoryInventory:
         if not updated:
             return self
         inventory = replace(self, manifests={**self.manifests, **updated})
-        if updated.keys() <= self.manifests.keys():
+        children = chain.from_iterable(manifest.children for manifest in updated.values())
+        if self.manifests.keys() >= updated.keys() and self.manifests.keys() >= set(children):
             vars(inventory)["names_source"] = self.names_source
         return inventory
 

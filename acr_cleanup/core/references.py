@@ -14,7 +14,9 @@ https://github.com/distribution/reference/blob/main/reference.go
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 from acr_cleanup.errors import InvalidReference
@@ -106,12 +108,9 @@ class RegistryHost:
         >>> RegistryHost("contoso.azurecr.io").owns("notcontoso.azurecr.io")
         False
         """
+        hosts, regional, _ = _host_names(self.login_server, self.aliases)
         host = normalise_host(host)
-        if host == normalise_host(self.login_server) or host in map(normalise_host, self.aliases):
-            return True
-        name, _, suffix = normalise_host(self.login_server).partition(".")
-        regional = re.escape(name) + r"\.[a-z0-9-]+\.geo\." + re.escape(suffix)
-        return suffix.startswith("azurecr.") and re.fullmatch(regional, host) is not None
+        return host in hosts or (regional is not None and regional(host) is not None)
 
     def mentioned_in(self, text: str) -> bool:
         """
@@ -124,7 +123,22 @@ class RegistryHost:
         >>> RegistryHost("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
         False
         """
+        lower = text.lower()
+        # A search for each beginning costs less than looking at every word.
+        if not any(beginning in lower for beginning in _host_names(self.login_server, self.aliases)[2]):
+            return False
         return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
+
+
+@lru_cache(maxsize=64)
+def _host_names(
+    login_server: str, aliases: frozenset[str]
+) -> tuple[frozenset[str], Callable[[str], object] | None, tuple[str, ...]]:
+    """The host names of a registry, what matches its regional endpoints, and with what one of these begins."""
+    hosts = frozenset(map(normalise_host, (login_server, *aliases)))
+    name, _, suffix = normalise_host(login_server).partition(".")
+    regional = re.escape(name) + r"\.[a-z0-9-]+\.geo\." + re.escape(suffix)
+    return hosts, re.compile(regional).fullmatch if suffix.startswith("azurecr.") else None, (*hosts, f"{name}.")
 
 
 # Longest runs of host characters. A lookalike such as `contoso.azurecr.io.evil.example` is one run,

@@ -19,7 +19,7 @@ from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Hold, Reason
-from acr_cleanup.core.steps import DeleteManifest, Step, Untag
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag, has_cycle
 
 _LOCKED_SINCE = "it was locked since the plan"
 
@@ -58,7 +58,7 @@ def confirm(
     look = _SecondLook(fresh, inventory, reasons_of, frozenset(digests.union(earlier)))
     confirmed = [look.confirm(step) for step in planned]
     return Confirmed(
-        tuple(step for result in confirmed for step in result.steps),
+        look.in_order(tuple(step for result in confirmed for step in result.steps)),
         tuple(outcome for result in confirmed for outcome in result.outcomes),
     )
 
@@ -116,6 +116,21 @@ class _SecondLook:
             outcomes.append(Outcome(self.fresh.repository, step.digest, None, kind, detail))
         untags = tuple(Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in tags)
         return Confirmed(untags, tuple(outcomes))
+
+    def in_order(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """
+        Return the steps with the order of both plans, or of the fresh one if both form a cycle.
+
+        A tag may be named after any digest. A plan ignores the names that contradict the subjects
+        that it has read, and the fresh plan may have read more subjects.
+        """
+        fresh = tuple(
+            structs.replace(step, after=self._manifest_steps[step.digest].after)
+            if isinstance(step, DeleteManifest) and step.after
+            else step
+            for step in steps
+        )
+        return fresh if fresh != steps and has_cycle(steps) else steps
 
     def _unplanned(self, fresh: DeleteManifest | None) -> list[Digest]:
         """The manifests that `fresh` deletes before this one, and the plan does not."""

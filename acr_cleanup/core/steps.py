@@ -74,6 +74,15 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
         yield from _waves(part)
 
 
+def has_cycle(steps: Iterable[Step]) -> bool:
+    """True if some of these steps wait for one another, so that none of them could be first."""
+    try:
+        TopologicalSorter(_dependencies(tuple(steps))).prepare()
+    except CycleError:
+        return True
+    return False
+
+
 def _waves(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
     dependencies = _dependencies(steps)
     if not dependencies and steps:

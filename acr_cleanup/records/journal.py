@@ -39,9 +39,9 @@ from acr_cleanup.records.parts import utc
 
 NAME = "journal.jsonl"
 
-GATHER = 0.005
+GATHER, ENOUGH = 0.01, 16
 """
-Seconds to collect further intents before each fsync.
+Seconds to collect further intents before each fsync, unless so many intents are waiting.
 
 An fsync takes a hundred times as long as writing a line. No deletion waits for it, because apply
 journals the next deletions while current ones are in flight.
@@ -67,8 +67,8 @@ class Journal:
         # Unbuffered: a buffer would write a line again on close after a full disk refused it.
         self._file = file
         self._written = 0
-        self._synced = 0
-        self._sync = asyncio.Lock()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._syncing: asyncio.Task[None] | None = None
         self._failure: JournalError | None = None
 
     async def intend(self, repository: str, step: Step, document: bytes | None = None, media_type: str = "") -> int:
@@ -80,7 +80,7 @@ class Journal:
         """
         number = self._next()
         self._write(_intent(number, repository, step, document, media_type))
-        await self._reach_disk(number)
+        await self._reach_disk()
         return number
 
     def outcome(self, number: int, kind: OutcomeKind, detail: str = "") -> None:
@@ -121,19 +121,36 @@ class Journal:
         except OSError as error:
             raise self._fail(error) from error
 
-    async def _reach_disk(self, number: int) -> None:
-        async with self._sync:
-            if self._failure is not None:
-                raise self._failure
-            if self._synced >= number:
-                return
-            await asyncio.sleep(GATHER)
-            written = self._written
+    async def _reach_disk(self) -> None:
+        synced = asyncio.get_running_loop().create_future()
+        self._waiting.append(synced)
+        if self._syncing is None:
+            # A task of its own: if one caller is cancelled, the others must not fail.
+            self._syncing = asyncio.create_task(self._sync())
+        await synced
+
+    async def _sync(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            if len(self._waiting) < ENOUGH:
+                await asyncio.sleep(GATHER)
+            waiting, self._waiting = self._waiting, []
+            failure: Exception | None = None
             try:
-                await asyncio.get_running_loop().run_in_executor(None, os.fsync, self._file.fileno())
+                await loop.run_in_executor(None, os.fsync, self._file.fileno())
             except OSError as error:
-                raise self._fail(error) from error
-            self._synced = written
+                failure = self._fail(error)
+            except Exception as error:  # noqa: BLE001  # otherwise its callers would wait forever
+                failure = error
+            failure = failure or self._failure
+            for synced in waiting:
+                if synced.done():  # its caller was cancelled
+                    continue
+                if failure is not None:
+                    synced.set_exception(failure)
+                else:
+                    synced.set_result(None)
+        self._syncing = None
 
     def _fail(self, error: OSError) -> JournalError:
         self._failure = _unwritable(self.path, error)

@@ -20,7 +20,7 @@ def replacement(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     """Open a new file, and put it in the place of `path` at the end of the block. Raises `OSError`."""
     part = _part_of(path)
     try:
-        with os.fdopen(create(part), "wb") as file:
+        with create(part) as file:
             yield file
             if sync:
                 file.flush()
@@ -34,13 +34,13 @@ def replacement(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
 def check_replaceable(path: Path) -> None:
     """Check that the file can be replaced. Raises `OSError`."""
     part = _part_of(path)
-    os.close(create(part))
+    create(part).close()
     part.unlink()
 
 
-def create(path: Path) -> int:
+def create(path: Path) -> BinaryIO:
     """
-    Create an empty file and return its descriptor, open for writing.
+    Create an empty file, and open it for writing.
 
     Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so
     choose another file of the machine that would be overwritten.
@@ -48,9 +48,8 @@ def create(path: Path) -> int:
     Raises `OSError`.
     """
     path.unlink(missing_ok=True)
-    # Windows has no O_NOFOLLOW, and only administrators can create links there.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o666)
+    # "x" is O_EXCL: with it, a link that someone creates in this moment is an error.
+    return path.open("xb")
 
 
 def _part_of(path: Path) -> Path:

@@ -32,7 +32,8 @@ from acr_cleanup.registry import bodies, failures, listing, wire
 from acr_cleanup.registry.edges import EdgeReader, with_listed
 from acr_cleanup.registry.pace import Category, Pace, Reply
 from acr_cleanup.registry.recent import RecentReader
-from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests, sdk_client
+from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests
+from acr_cleanup.registry.sdk_pipeline import Pipeline, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
@@ -85,7 +86,7 @@ async def open_registry(
     )
     client = sdk_client(login_server, credential, shared, tokens, audience=audience, user_agent=user_agent)
     async with client:
-        requests = RegistryRequests(login_server, client, pace)
+        requests = RegistryRequests(login_server, Pipeline(client, shared, tokens), pace)
         yield AcrRegistry(requests, tokens, concurrency=concurrency, known=bodies)
 
 

@@ -1,7 +1,7 @@
 """
 Requests to one registry: checked paths, complete lists, and responses of a bounded size.
 
-Requests are raw, but use the SDK's own pipeline (`ContainerRegistryClient` with our token policy).
+Requests are raw, but the SDK authorizes those that our tokens do not (`sdk_pipeline`).
 The SDK's typed list methods drop the media type of a manifest, fail on a missing attribute, follow
 any link they are given, and cost several times the CPU. Its typed deletes do not tell whether the
 tag or manifest existed. See docs/decisions/0003-raw-requests-through-the-sdk-pipeline.md.
@@ -9,6 +9,7 @@ tag or manifest existed. See docs/decisions/0003-raw-requests-through-the-sdk-pi
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 import uuid
@@ -18,13 +19,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TypeVar
-from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 
-from azure.containerregistry.aio import ContainerRegistryClient
-from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import AsyncHTTPPolicy
-from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.core.rest import HttpRequest
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Right
@@ -33,8 +30,9 @@ from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, Regi
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
-from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
-from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
+from acr_cleanup.registry.sdk_pipeline import Pipeline
+from acr_cleanup.registry.tokens import API_VERSION
+from acr_cleanup.registry.transport import TooLargeError, read_bounded
 
 PAGE = 1000
 """
@@ -45,6 +43,9 @@ https://github.com/Azure/acr/issues/749
 
 EMPTY_PAGES = 1000
 """Pages in a row without an entry. A registry may filter a page, but a list must end."""
+
+NEWEST = 100
+"""Entries in the first page of the newest. Few are new, and to decode a thousand takes some milliseconds."""
 
 NEWEST_FIRST = MappingProxyType({"orderby": "timedesc"})
 """The order of a list, as part of its query."""
@@ -70,49 +71,14 @@ MANIFEST_TYPES = ", ".join(
     )
 )
 
-# Only these may become part of a path: `DELETE …/_tags/` or `…/_tags/..` would not name a tag.
+# Only these may become part of a path: `DELETE …/_tags/` or `…/_tags/..` would not name a tag. Of
+# their characters, only `/` and `:` are escaped in a segment of a path.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]+")
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b\"?", re.IGNORECASE)
 
 T = TypeVar("T")
-
-
-def sdk_client(
-    login_server: str,
-    credential: AsyncTokenCredential,
-    transport: Transport,
-    tokens: RegistryTokens,
-    *,
-    audience: str,
-    user_agent: str,
-) -> ContainerRegistryClient:
-    """The SDK's client, with our token policy and without the policies that are not needed."""
-    return ContainerRegistryClient(
-        f"https://{login_server}",
-        credential,
-        audience=audience,
-        transport=transport,
-        per_call_policies=[tokens],
-        # Only pace.py repeats requests. The registry never redirects our requests; a captive
-        # portal does.
-        retry_policy=_PassThrough(),
-        redirect_policy=_PassThrough(),
-        # The transport knows its proxy. Extra headers, hooks and network traces are not used.
-        proxy_policy=_PassThrough(),
-        headers_policy=_PassThrough(),
-        custom_hook_policy=_PassThrough(),
-        logging_policy=_PassThrough(),
-        user_agent=user_agent,
-    )
-
-
-class _PassThrough(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Replaces a policy of the SDK that is not needed and would cost CPU for every request."""
-
-    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        return await self.next.send(request)
 
 
 class RegistryRequests:
@@ -124,13 +90,14 @@ class RegistryRequests:
     request failed permanently or a name is not valid. In messages, `call` says what a request does.
     """
 
-    def __init__(self, login_server: str, client: ContainerRegistryClient, pace: Pace) -> None:
+    def __init__(self, login_server: str, pipeline: Pipeline, pace: Pace) -> None:
         self.login_server = login_server
         self._base = f"https://{login_server}"
-        # The SDK's only way to send a raw request. Its public generated client would copy each
-        # request and treat the URL as a template.
-        self._client = client._client._client  # noqa: SLF001
+        self._pipeline = pipeline
         self._pace = pace
+        # The ids of requests are random but for their last twelve digits: a random number for each
+        # takes longer than many other parts of a request.
+        self._session, self._numbers = str(uuid.uuid4())[:-12], itertools.count(1)
         # The registry's clock at its first response, and our monotonic clock at that moment.
         self._date: tuple[datetime, float] | None = None
 
@@ -159,11 +126,11 @@ class RegistryRequests:
 
     def quote_repository(self, name: str) -> str:
         """The name of a repository as one segment of a path."""
-        return quote(self._checked(_REPOSITORY, name, "repository name"), safe="")
+        return self._checked(_REPOSITORY, name, "repository name").replace("/", "%2F")
 
     def quote_digest(self, digest: str) -> str:
         """A digest as one segment of a path."""
-        return quote(self._checked(_DIGEST, digest, "digest"), safe="")
+        return self._checked(_DIGEST, digest, "digest").replace(":", "%3A")
 
     def check_tag(self, tag: str) -> None:
         """Raise `RegistryError` for text that cannot be a tag."""
@@ -260,8 +227,13 @@ class RegistryRequests:
     async def read_newest(
         self, path: str, read: Callable[[bytes], dict[str, T]], call: str, is_last: Callable[[dict[str, T]], bool]
     ) -> dict[str, T]:
-        """Read the pages of one list, the newest entries first, up to the page for which `is_last` is true."""
-        return await self._read_pages(path, read, call, roles.READ, order=NEWEST_FIRST, is_last=is_last) or {}
+        """
+        Read the pages of one list, the newest entries first, up to the page for which `is_last` is true.
+
+        The first page has `NEWEST` entries.
+        """
+        pages = self._read_pages(path, read, call, roles.READ, first=NEWEST, order=NEWEST_FIRST, is_last=is_last)
+        return await pages or {}
 
     async def _read_pages(
         self,
@@ -271,13 +243,15 @@ class RegistryRequests:
         right: Right,
         absent: Container[int] = (),
         *,
+        first: int = PAGE,
         order: Mapping[str, str] = MappingProxyType({}),
         is_last: Callable[[dict[str, T]], bool] = lambda _: False,
     ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
         empty = 0
-        query = urlencode({"n": PAGE, **order})
+        size = first
+        query = urlencode({"n": size, **order})
         while query:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
@@ -296,10 +270,13 @@ class RegistryRequests:
                 raise wire.MalformedAnswer(f"{empty:,} pages in a row are empty")
             if is_last(page):
                 break
-            if not query and len(page) >= PAGE:
+            if not query and len(page) >= size:
                 # A full page without a link: the list ends exactly here, or a proxy dropped the
                 # Link header. Request one more page to find out.
                 query = urlencode({"last": next(reversed(page)), "n": PAGE, **order})
+            elif query and size < PAGE:
+                query = urlencode({**dict(parse_qsl(query, keep_blank_values=True)), "n": PAGE})
+            size = PAGE
         return entries
 
     async def send(
@@ -322,14 +299,15 @@ class RegistryRequests:
         url = f"{self._base}{path}"
 
         async def send_once() -> Reply:
-            # Without this id the SDK makes one from the clock, which takes longer than the rest of
-            # its work.
-            headers = {"Accept": accept, "x-ms-client-request-id": str(uuid.uuid4())}
+            headers = {
+                "Accept": accept,
+                "User-Agent": self._pipeline.user_agent,
+                "x-ms-client-request-id": f"{self._session}{next(self._numbers):012x}",
+            }
             if content is not None:
                 headers["Content-Type"] = content_type
             request = HttpRequest(method, url, headers=headers, content=content)
-            # Streamed: otherwise the SDK parses every page with the standard library first.
-            response = await self._client.send_request(request, stream=True)
+            response = await self._pipeline.send(request)
             self._note_date(response.headers.get("Date", ""))
             try:
                 body = await read_bounded(response, largest)

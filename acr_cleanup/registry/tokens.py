@@ -164,12 +164,11 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         http = request.http_request
-        path = urlsplit(http.url).path
-        if path.startswith("/oauth2/"):
+        url = http.url
+        if "/oauth2/" in url and urlsplit(url).path.startswith("/oauth2/"):
             # The SDK's token client uses the same policies.
             return await self.next.send(request)
-        repository = _repository_in(path)
-        token, value = await self._token_for(repository)
+        token, value = await self._token_for(url)
         http.headers["Authorization"] = sent = f"Bearer {value}"
         try:
             response = await self.next.send(request)
@@ -186,13 +185,14 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                 self._refuse(token, value)
             return response
         self._refuse(token, value)
-        token, value = await self._token_for(repository)
+        token, value = await self._token_for(url)
         http.headers["Authorization"] = f"Bearer {value}"
         try:
             return await self.next.send(request)
         except IncompleteReadError:
             raise
         except _CHALLENGE_FAILED:
+            path = urlsplit(url).path
             place = where(self._login_server, f"{http.method} {unquote(path)}")
             raise missing_right(place, "401 Unauthorized", needed_right(http.method, path)) from None
 
@@ -210,7 +210,10 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         batch = self._batches[repository]
         return batch, " ".join(REPOSITORY.format(name=name, actions=self._actions) for name in batch.names)
 
-    async def _token_for(self, repository: str | None) -> tuple[_Token, str]:
+    async def _token_for(self, url: str) -> tuple[_Token, str]:
+        if not self._per_repository and self._clock() < self._everything.until:
+            return self._everything, self._everything.value
+        repository = _repository_in(urlsplit(url).path)
         while True:
             token, _ = self._choose(repository)
             if self._clock() < token.until:

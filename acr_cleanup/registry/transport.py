@@ -75,6 +75,9 @@ async def read_bounded(response: AsyncHttpResponse, largest: int) -> bytes:
     Raises `TooLargeError` if it has more than `largest` bytes.
     """
     length = response.headers.get("Content-Length", "")
+    if length == "0":
+        # Nothing is left to read, as after most deletions.
+        return b""
     # Content-Length counts compressed bytes: a kilobyte may unpack to a megabyte.
     if response.headers.get("Content-Encoding") or not length.isdecimal():
         parts, size = [], 0

@@ -43,7 +43,7 @@ def prepare(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".acr-cleanup"
-    os.close(create(probe))
+    create(probe).close()
     probe.unlink()
     for report_format in formats.FORMATS:
         if not report_format.input_of_apply:
@@ -85,7 +85,7 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
     try:
-        os.close(create(probe))
+        create(probe).close()
     except (OSError, ValueError) as error:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     finally:

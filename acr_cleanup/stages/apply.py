@@ -86,6 +86,7 @@ async def apply(
         usage,
         stop,
         in_flight=asyncio.Semaphore(concurrency),
+        workers=AHEAD * concurrency,
         ahead=asyncio.Semaphore(AHEAD * concurrency),
         report=report,
         on_inventory=on_inventory,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 
-from acr_cleanup.concurrency import unless_stopped
+from acr_cleanup.concurrency import StopGuard, unless_stopped
 from acr_cleanup.core.inventory import Lock
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
@@ -91,15 +91,16 @@ class RepositoryApply:
             self._close(remaining, OutcomeKind.FAILED, detail)
             return
         try:
-            while remaining:
-                # First those for which no full look is necessary.
-                covered = list(filter(self.looks.covers, remaining))
-                waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
-                if covered:
-                    late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
-                else:
-                    late, rest = await self._batch(waiting[:LOOK_EVERY], waiting[LOOK_EVERY:])
-                remaining = (*late, *rest)
+            async with self._in_progress.watch():
+                while remaining:
+                    # First those for which no full look is necessary.
+                    covered = list(filter(self.looks.covers, remaining))
+                    waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
+                    if covered:
+                        late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
+                    else:
+                        late, rest = await self._batch(waiting[:LOOK_EVERY], waiting[LOOK_EVERY:])
+                    remaining = (*late, *rest)
         finally:
             await self.looks.discard_begun()
 
@@ -149,9 +150,10 @@ class RepositoryApply:
         # Only a standing decision covers steps of `rest`.
         self._unfinished = len(confirmed.steps) if any(map(self.looks.covers, rest)) else 0
         for wave in order:
+            upcoming = iter(wave)
             async with asyncio.TaskGroup() as group:
-                for step in wave:
-                    group.create_task(self._step(step, late))
+                for _ in range(min(context.workers, len(wave))):
+                    group.create_task(self._work(upcoming, late))
         self.looks.settled()
         return late, rest
 
@@ -179,6 +181,10 @@ class RepositoryApply:
             else:
                 remaining.append(step)
         return remaining
+
+    async def _work(self, upcoming: Iterator[Step], late: list[Step]) -> None:
+        for step in upcoming:
+            await self._step(step, late)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         async with self.context.ahead:
@@ -252,7 +258,7 @@ class RepositoryApply:
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
-                kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
+                kind = await self._in_progress.run(attempt.run())
                 self._note_answer(attempt.step, kind)
                 return kind, ""
         except JournalError as error:
@@ -325,6 +331,10 @@ class RepositoryApply:
         )
         subject = f"the tag {lock.tag}" if lock.tag is not None else "the manifest"
         return f"{subject} IS NO LONGER LOCKED: {lost}"
+
+    @cached_property
+    def _in_progress(self) -> StopGuard:
+        return StopGuard(self.context.stop, grace=GRACE_AFTER_STOP)
 
     @cached_property
     def looks(self) -> Looks:

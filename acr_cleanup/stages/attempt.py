@@ -30,6 +30,8 @@ class ApplyContext:
     """Once set, no new deletion starts."""
     in_flight: asyncio.Semaphore
     """Bounds the deletions that are sent and not answered yet."""
+    workers: int
+    """Tasks of one repository that carry out its steps."""
     ahead: asyncio.Semaphore
     """Bounds the steps that are journalled and not finished yet."""
     report: Callable[[Sequence[Outcome]], None]

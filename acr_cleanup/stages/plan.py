@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -86,8 +84,7 @@ async def make_plan(
         progress("repositories", len(plans), len(names), name)
 
     progress("repositories", 0, len(names), "")
-    with relaxed_gc():
-        await gather([partial(plan_one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
+    await gather([partial(plan_one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     repositories = PackedPlans(plans)
     known = catalog if policy.scope is Scope.ALL else known
     plan = Plan(
@@ -139,22 +136,6 @@ async def _plan_repository(
     on_decided(decided.evidence, decided.plan)
     plan = replace(decided.plan, missing=await find_missing(inventory, usage, registry))
     return await measured(plan, inventory, registry) if exact_sizes else plan
-
-
-@contextmanager
-def relaxed_gc() -> Iterator[None]:
-    """
-    Let Python look for reference cycles less often.
-
-    A plan makes millions of long-lived values without cycles. Scanning them again and again takes a
-    quarter of the time, and more for larger registries.
-    """
-    thresholds = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 def _unreadable(tallies: Sequence[Tally], login_server: str) -> tuple[Blocker, ...]:

@@ -36,7 +36,7 @@ from acr_cleanup.registry.requests import RegistryRequests
 from acr_cleanup.reports import files, markdown, text
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.stages.plan import relaxed_gc
+from acr_cleanup.runtimes.garbage import relaxed_gc
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

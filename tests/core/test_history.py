@@ -254,6 +254,7 @@ def test_last_tag_waits_with_what_keeps_its_manifest() -> None:
     assert deletions(planned) == set()
     detail = "belongs to something on probation, deletable from 30 Nov"
     assert reasons(planned, "a") == [(Rule.PROBATION, detail)]
+    assert planned.tally.waiting == {(NOW + WEEK).date(): 2}
 
 
 def test_subjects_of_waiting_images_are_asked_for() -> None:
@@ -284,6 +285,24 @@ def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
 
     assert deletions(planned) >= {"ended", "ended-before"}
     assert planned.new == frozenset({"ended"})
+
+
+def test_new_tag_is_counted_and_others_are_not() -> None:
+    repository = inventory([tag("known", "a"), tag("also-known", "b"), tag("unknown", "c")])
+    history = Records(candidates={"known": NOW - WEEK, "also-known": NOW - WEEK})
+
+    planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL))
+
+    assert (planned.tally.planned, planned.tally.new) == (3, 1)
+
+
+def test_used_within_announces_no_new_tags_without_probation() -> None:
+    """Only with probation, candidates wait until the records reach back far enough."""
+    history = Records(since=NOW - WEEK, candidates={"known": NOW - WEEK})
+
+    planned = plan(inventory([tag("known", "a")]), history, RetentionPolicy(scope=Scope.ALL, used_within=TWO_WEEKS))
+
+    assert planned.new == frozenset()
 
 
 @pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])

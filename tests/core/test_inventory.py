@@ -244,6 +244,16 @@ def test_names_source_is_shared_by_the_same_names_only() -> None:
     source = repository.names_source
     assert repository.marked(locked=True).names_source is source
     assert repository.with_edges([image("a")]).names_source is source
+    assert repository.with_edges([image("a"), image("b")]).names_source is source
     assert repository.with_edges([image("c")]).names_source is not source
     assert repository.without([d("b")]).names_source is not source
     assert replace(repository, tags=()).names_source is not source
+    assert repository.with_edges([index("b", ["a"])]).names_source is source
+    assert repository.with_edges([index("b", ["unlisted"])]).names_source is not source
+
+
+def test_listed_names_contain_children_that_no_list_shows() -> None:
+    """An object that mentions such a child must keep the tags of its index."""
+    repository = inventory([tag("1", "i"), tag("2", "untold")], [index("i", ["a", "unlisted"]), image("a")])
+
+    assert set(repository.listed_names.digests) == {d("i"), d("a"), d("unlisted"), d("untold")}

@@ -40,6 +40,14 @@ def found(
     return list(findings(policy, [tally], catalog, NOW))
 
 
+def test_every_entry_of_the_keep_list_has_its_finding() -> None:
+    ended = replace(WEB, until=NOW.date() - timedelta(days=1))
+    ending = replace(WEB, until=NOW.date())
+    unmatched = KeepEntry("shop/web:x", REPOSITORY, "x")
+
+    assert found(ended, ending, unmatched) == [EndedEntry(ended), EndingEntry(ending, 0), UnmatchedEntry(unmatched, "")]
+
+
 @pytest.mark.parametrize(
     ("until", "expected"),
     [
@@ -162,6 +170,8 @@ def test_rule_for_an_unread_repository_is_left_open() -> None:
 
     assert rule_findings(of_api, error="not read") == []
     assert rule_findings(of_api) == [UnmatchedRule(of_api, 1)]
+    elsewhere = PolicyRule("elsewhere", repositories=("shop/apii",))
+    assert rule_findings(elsewhere, error="not read") == [UnmatchedRule(elsewhere, 1)]
 
 
 def test_rule_for_another_shard_is_left_open() -> None:

@@ -13,10 +13,10 @@ from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.retention import RetentionPolicy
-from acr_cleanup.core.second_look import Confirmed, confirm
-from acr_cleanup.core.steps import DeleteManifest, Untag
+from acr_cleanup.core.second_look import Confirmed, confirm, still_planned
+from acr_cleanup.core.steps import DeleteManifest, Untag, waves
 from acr_cleanup.core.usage import UsageIndex
-from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, usage, use
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
 
 
 def look(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:
@@ -271,6 +271,18 @@ def test_step_follows_the_dependents_of_both_plans() -> None:
     assert child.after == tuple(sorted([d("i"), d("r")]))
 
 
+def test_plans_that_contradict_each_other_follow_the_fresh_one() -> None:
+    """A tag may be named after any digest, and only the second look reads the subject of `r`."""
+    tags = [tag(signature_of("i"), "x"), tag("1.0", "i")]
+    before = inventory(tags, [image("x"), image("r"), index("i", ["r"])])
+    now = inventory(tags, [image("x"), referrer("r", "x"), index("i", ["r"])])
+
+    steps = look(before, now).steps
+
+    # Otherwise `i` would wait for `x`, `x` for `r`, and `r` for `i`.
+    assert [step.digest for wave in waves(steps) for step in wave] == [d("i"), d("r"), d("x")]
+
+
 def test_new_referrer_keeps_its_subject_though_the_fresh_plan_deletes_both() -> None:
     """The registry would delete it together with its subject, and no plan has shown it to anyone."""
     before = inventory([tag("1.0", "x")], [image("x")])
@@ -313,3 +325,21 @@ def test_kept_manifest_tells_why_the_fresh_plan_keeps_it() -> None:
     confirmed = confirm(planned.steps, plan_repository(now, usage(), RetentionPolicy(), NOW), now, lambda _: (reason,))
 
     assert details(confirmed) == {d("x"): (OutcomeKind.KEPT, reason.detail)}
+
+
+def test_rest_of_the_plan_has_the_deletions_that_are_unchanged() -> None:
+    """An untag, a kept child and a changed manifest are not covered by a standing decision."""
+    before = inventory(
+        [tag("1.0", "i"), tag("2.0", "a"), tag("3.0", "b")], [index("i", ["x"]), *(image(name) for name in "xab")]
+    )
+    now = inventory(
+        [*before.tags, tag("new", "j", days=0), tag("young", "b", days=0)],
+        [*before.manifests.values(), index("j", ["x"])],
+    )
+    planned = plan_repository(before, usage(), RetentionPolicy(), NOW)
+    fresh = plan_repository(now, usage(), RetentionPolicy(), NOW)
+
+    compared = still_planned(planned.steps, fresh, now, frozenset(step.digest for step in planned.steps))
+
+    covered = {step.digest: deletion.tags if deletion else None for step, deletion in compared}
+    assert covered == {d("i"): (tag("1.0", "i"),), d("x"): None, d("a"): (tag("2.0", "a"),), d("b"): None}

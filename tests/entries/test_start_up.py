@@ -1,16 +1,20 @@
-"""`--version` and `--help` are answered without slow imports."""
+"""`--version` and `--help` are answered without slow imports, and a run imports only what it uses."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from acr_cleanup import version
 from acr_cleanup.__main__ import entry
 from acr_cleanup.cli import run
+from acr_cleanup.clusters.api_server.late_imports import imported_on_use
+from acr_cleanup.runtimes.garbage import relaxed_gc
 from tests.bench.starting import SDKS, imported
 from tests.helpers.paths import ROOT
 
@@ -66,3 +70,47 @@ def test_help_imports_only_the_table_of_options() -> None:
     assert imported("plan", "--help").isdisjoint(
         {"pydantic", "pydantic_core", "yaml", "rich", "asyncio", "msgspec", "re2"}
     )
+
+
+def test_module_is_loaded_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "generated_client"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import models, rest\nfrom .rest import loaded\n")
+    (package / "models.py").write_text("import sys\nsys.models_are_loaded = True\nNAME = 'Pod'\n")
+    (package / "rest.py").write_text("loaded = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finders = list(sys.meta_path)
+
+    with imported_on_use("generated_client.models", "generated_client.nothing"):
+        import generated_client  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        with pytest.raises(ModuleNotFoundError, match=r"generated_client\.nothing"):
+            import generated_client.nothing  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    assert (sys.meta_path, generated_client.loaded) == (finders, True)
+    assert not hasattr(sys, "models_are_loaded")
+    assert generated_client.models.NAME == "Pod"
+    assert sys.__dict__.pop("models_are_loaded")
+
+
+def test_only_the_used_parts_of_the_kubernetes_client_are_imported() -> None:
+    """All of it takes 190 ms: typed models, watches, websockets, and the logins of other clouds."""
+    program = "import acr_cleanup.clusters.api_server.transport, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    modules = set(done.stdout.split())
+    assert "kubernetes.aio.client.rest" in modules
+    assert modules.isdisjoint({"pydantic", "oauthlib", "websocket", "requests", "kubernetes.config.kube_config"})
+
+
+def test_garbage_collection_is_restored_after_an_error() -> None:
+    before = gc.get_threshold()
+
+    def start() -> None:
+        with relaxed_gc():
+            assert gc.get_threshold() > before
+            raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        start()
+
+    assert gc.get_threshold() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,6 +45,18 @@ STRICTER: dict[str, Any] = {
     "keep_last": 3,
 }
 """Rules that can only keep more when they are added to a policy."""
+
+
+def with_stricter_rule(policy: Policy, option: str) -> Policy:
+    """Return the policy with one more rule of `STRICTER`."""
+    value = STRICTER[option]
+    if option == "older_than":
+        value = max(value, policy.older_than)
+    elif option == "exclude_tags":
+        value = (*policy.excluded, *value)
+    elif option == "keep_last":
+        value = policy.keep_last + value
+    return replace(policy, **{option: value})
 
 
 @st.composite

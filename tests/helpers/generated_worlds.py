@@ -355,6 +355,9 @@ class BuiltWorld:
             added["older_than"] = _hours(policy.older_than)
         if policy.rules:
             added["rules"] = [_rule(rule) for rule in policy.rules]
+        # A third of the requests of a run are lists of services. Without an app, they are empty.
+        if not (self.generated.evidence.apps or added["exact_sizes"]):
+            added["services"] = "off"
         return {**config, **added, **self.evidence.config()}
 
 

@@ -21,6 +21,7 @@ from tests.helpers.mention_builders import (
     row,
 )
 from tests.helpers.mention_limits import FOLDER, NOT, OPEN
+from tests.helpers.mention_spellings import FAR, SPELLINGS
 
 __all__ = ["WORLDS", "MentionWorld"]
 
@@ -373,4 +374,4 @@ IN_PARTS = [
         {},
     ),
 ]
-WORLDS = [*LOST_BEFORE, *IN_PARTS, *BESIDE, *OBJECT, *NEAR, *FOLDER, *OPEN, *NOT]
+WORLDS = [*LOST_BEFORE, *SPELLINGS, *FAR, *IN_PARTS, *BESIDE, *OBJECT, *NEAR, *FOLDER, *OPEN, *NOT]

@@ -65,12 +65,14 @@ class Tool:
     async def apply(self, config: Mapping[str, Any] | None = None, /, **options: str) -> RunResult:
         return await self.run(config, dry_run=False, **options)
 
-    async def run(self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, **options: str) -> RunResult:
+    async def run(
+        self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, as_json: bool = False, **options: str
+    ) -> RunResult:
         """
         Run the tool, and check that its output and its files contain no secret.
 
         `config`: the configuration file, by default that of the emulator. `options`: inputs by
-        name.
+        name. `as_json`: print report.json, which is much cheaper than the report for people.
         """
         path = self.folder / "acr-cleanup.json"
         path.write_text(json.dumps(config or self.emulator.config()), encoding="utf-8")
@@ -81,7 +83,8 @@ class Tool:
         reviewed = None if settings.apply_plan is None else read(settings.apply_plan, "apply-plan")
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
-        code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
+        print_json = terminal.write if as_json else None
+        code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed, print_json=print_json)
         streams = {"stdout": out.getvalue(), "stderr": err.getvalue()}
         assert_none_leaked(self.emulator, streams | files_below(report_dir))
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
@@ -24,7 +24,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.records import journal as journal_module
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
-from tests.helpers.generated_inventories import NOW, tag, usage
+from tests.helpers.generated_inventories import NOW, d, tag, usage
 from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged, staged_over_tls
 from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
@@ -55,6 +55,36 @@ async def test_written_journal_can_be_read(tmp_path: Path) -> None:
     assert (first.tags, first.outcome, first.document) == (("1.0",), OutcomeKind.DELETED, b"\x00\xff")
     assert (second.tags, second.outcome, second.document) == (("2.0",), None, None)
     assert (contents.faults, contents.torn) == ((), False)
+    (outcome,) = (entry for entry in entries(tmp_path / "journal.jsonl") if entry["kind"] == "outcome")
+    assert outcome.get("detail", "") == ""
+
+
+def test_taken_manifests_are_journalled_with_their_own_tags(tmp_path: Path) -> None:
+    """The registry deletes referrers with their subject. A tag comes right before its manifest."""
+    taken = [("a", "1.0"), ("a", "1.1"), ("a", None), ("b", None), ("c", "2.0"), ("c", None)]
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        journal.add_taken(Outcome("shop/web", d(name), tag, OutcomeKind.DELETED, "with x") for name, tag in taken)
+
+    contents = read_journal(tmp_path / "journal.jsonl")
+    assert [(deletion.digest, deletion.tags, deletion.outcome) for deletion in contents.deletions] == [
+        (d("a"), ("1.0", "1.1"), OutcomeKind.DELETED),
+        (d("b"), (), OutcomeKind.DELETED),
+        (d("c"), ("2.0",), OutcomeKind.DELETED),
+    ]
+    details = [entry.get("detail") for entry in entries(tmp_path / "journal.jsonl") if entry["kind"] == "outcome"]
+    assert details == ["with x"] * 3
+
+
+async def test_disk_that_refuses_to_sync_refuses_the_intent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(journal_module.os, "fsync", fail)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="the journal cannot be written: Input/output error"):
+                await journal.intend("shop/web", Untag(tag("1.0", "a")))
 
 
 async def test_intend_returns_after_the_intent_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +187,39 @@ async def test_concurrent_intents_share_one_fsync(tmp_path: Path, monkeypatch: p
         numbers = await asyncio.gather(*intents_to_write)
 
     assert (sorted(numbers), len(synced)) == (list(range(1, 31)), 1)
+
+
+async def test_many_waiting_intents_do_not_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "GATHER", 60)
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        many = range(journal_module.ENOUGH)
+        intending = asyncio.gather(*(journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in many))
+        await asyncio.wait_for(intending, timeout=10)
+
+
+async def test_failed_fsync_fails_every_waiting_intent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        monkeypatch.setattr(os, "fsync", fail)
+        waiting = (journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in range(3))
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(result) for result in results] == [JournalError] * 3
+
+
+async def test_cancelled_intent_does_not_fail_the_others(tmp_path: Path) -> None:
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        intending = [
+            asyncio.create_task(journal.intend("shop/web", Untag(tag(f"{number}", "a")))) for number in range(3)
+        ]
+        await asyncio.sleep(0)
+        intending[0].cancel()
+        results = await asyncio.gather(*intending, return_exceptions=True)
+
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1:] == [2, 3]
 
 
 def test_earlier_journals_are_renamed_after_their_start(tmp_path: Path) -> None:

@@ -89,6 +89,22 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def test_ledger_of_the_largest_size_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ledger(path, ledger())
+    size = path.stat().st_size
+    monkeypatch.setattr(ledger_file, "MAX_BYTES", size)
+    assert read_ledger(path, HOST, NOW) is not None
+    monkeypatch.setattr(ledger_file, "MAX_BYTES", size - 1)
+    with pytest.raises(LedgerError, match=f"The ledger has {size:,} bytes"):
+        read_ledger(path, HOST, NOW)
+
+
+def test_folders_of_the_ledger_are_made(path: Path) -> None:
+    check_writable(path.parent / "a" / "b" / path.name)
+    write_ledger(path.parent / "c" / "d" / path.name, ledger())
+    assert sorted(found.name for found in path.parent.rglob("*") if found.is_file()) == [path.name]
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_other_file_is_refused_with_a_remedy(case: str, path: Path) -> None:
     path.parent.mkdir()

@@ -183,12 +183,32 @@ def test_written_plan_can_be_read(name: str, tmp_path: Path) -> None:
 
     assert plan.intact
     assert plan.hash == expected_hash(json.loads(path.read_bytes()))
+    assert (plan.name, plan.registry, plan.shard) == (
+        str(path),
+        result.plan.registry,
+        str(result.plan.policy.shard),
+    )
     assert plan.created_at == result.plan.created_at
     assert bool(plan.blockers) == bool(result.plan.blockers or result.blockers or result.plan.usage.blockers)
     written_steps = [step for repository in result.plan.repositories for step in repository.steps]
     read_steps = [step for repository in plan.repositories for step in repository.steps]
     assert list(map(fields_of, read_steps)) == list(map(fields_of, written_steps))
     assert sum(len(repository.deletions) for repository in plan.repositories) == result.plan.planned
+
+
+def test_plan_tells_which_clusters_were_read(plan_json: Path) -> None:
+    document = json.loads(plan_json.read_bytes())
+    cluster = document["clusters"][0]
+    document["clusters"] = [
+        {**cluster, "name": "a", "resource_id": "/id"},
+        {**cluster, "name": "b", "resource_id": None},
+    ]
+    plan_json.write_text(json.dumps(document), "utf-8")
+
+    plan = read(plan_json, "--plan")
+
+    assert [(cluster.name, cluster.resource_id) for cluster in plan.clusters] == [("a", "/id"), ("b", None)]
+    assert not plan.intact
 
 
 def fields_of(step: Step) -> tuple[object, ...]:

@@ -52,8 +52,12 @@ def test_recorded_policy_has_its_rules_and_keep_list() -> None:
     keep = KeepEntry("shop/web:1", "shop/web", "1", reason="audit", until=date(2026, 12, 31))
     policy = RetentionPolicy(used_within=timedelta(days=14), keep=(keep,))
     rule = replace(policy.top, name="dev", tags=("dev-*",), keep_last=2, keep=True)
-    recorded = RecordedPolicy.of(replace(policy, rules=(rule,)))
-    assert recorded.keep == [RecordedKeepEntry("shop/web:1", "audit", "", "2026-12-31")]
+    endless = replace(keep, until=None, owner="ops")
+    recorded = RecordedPolicy.of(replace(policy, rules=(rule,), keep=(keep, endless)))
+    assert recorded.keep == [
+        RecordedKeepEntry("shop/web:1", "audit", "", "2026-12-31"),
+        RecordedKeepEntry("shop/web:1", "audit", "ops", None),
+    ]
     (of_rule,) = recorded.rules
     assert (of_rule.name, of_rule.tags, of_rule.older_than, of_rule.keep_last, of_rule.keep) == (
         "dev",

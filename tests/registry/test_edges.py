@@ -11,7 +11,7 @@ from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import Attributes
-from acr_cleanup.emulator.registry.state import OCI_MANIFEST
+from acr_cleanup.emulator.registry.state import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from acr_cleanup.emulator.roles import REGISTRIES, RoleDefinition
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.registry_clients import emulated_registry, world_with_tags
@@ -119,6 +119,86 @@ async def test_forbidden_bodies_name_the_missing_role() -> None:
             await connected.registry.read_edges(inventory)
 
 
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, OCI_INDEX])
+async def test_manifest_deleted_with_its_tag_after_the_lists_is_gone(media_type: str) -> None:
+    """Between the list of tags and that of manifests, or between both and the body."""
+    world = World()
+    for name in ("1.0", "2.0"):
+        world.registry.push_index("shop/web", name, children=[world.registry.push("shop/web")])
+    state = world.registry.repositories["shop/web"]
+    first, second = (state.tags[name].digest for name in ("1.0", "2.0"))
+    async with emulated_registry(world) as connected:
+        listed = await connected.registry.list_repository("shop/web")
+        if media_type == OCI_MANIFEST:
+            listed = replace(listed, manifests={d: m for d, m in listed.manifests.items() if d != first})
+        state.delete_manifest(first)
+        inventory = await connected.registry.read_edges(listed)
+    assert [tag.name for tag in inventory.tags] == ["2.0"]
+    assert first not in inventory.manifests
+    assert inventory.manifests[Digest(second)].known
+    assert not inventory.unknown
+
+
+async def test_tag_moved_after_the_lists_names_its_new_manifest() -> None:
+    world = World()
+    old, new = (world.registry.push("shop/web", name) for name in ("1.0", "2.0"))
+    state = world.registry.repositories["shop/web"]
+    async with emulated_registry(world) as connected:
+        listed = await connected.registry.list_repository("shop/web")
+        listed = replace(listed, manifests={d: m for d, m in listed.manifests.items() if d != old})
+        world.registry.tag("shop/web", "1.0", new)
+        state.delete_manifest(old)
+        inventory = await connected.registry.read_edges(listed)
+    assert {tag.name: tag.digest for tag in inventory.tags} == {"1.0": new, "2.0": new}
+    assert inventory.manifests.keys() == {new}
+
+
+async def test_tag_of_a_lost_manifest_keeps_it_unknown() -> None:
+    """The registry has neither its attributes nor its body, but a tag names it."""
+    world = World()
+    lost = world.registry.push_index("shop/web", "1.0", children=[world.registry.push("shop/web")])
+    world.faults.append(Fault(path=f"/_?manifests/{lost}", status=404))
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+    assert inventory.unknown == {lost}
+    assert [tag.digest for tag in inventory.tags] == [lost]
+
+
+@pytest.mark.parametrize("of", ["tag", "manifest"])
+async def test_unlisted_item_in_use_is_added_or_absent(of: str) -> None:
+    world = World()
+    digest = world.registry.push("shop/web", "hidden")
+    world.registry.push("shop/web", "shown")
+    if of == "tag":
+        world.registry.repositories["shop/web"].tags["hidden"].attributes = Attributes(list=False)
+    else:
+        world.registry.repositories["shop/web"].untag("hidden")
+        world.registry.lock("shop/web", digest, list=False)
+    used = frozenset({"hidden", "absent", "not a tag"} if of == "tag" else ())
+    digests = frozenset({Digest(digest), Digest("sha256:" + "0" * 64)} if of == "manifest" else ())
+    async with emulated_registry(world) as connected:
+        listed = await connected.registry.list_repository("shop/web")
+        inventory = await connected.registry.read_edges(listed.used_by(digests, used))
+        absent = connected.sent(path="/(absent|sha256:0+)$")
+        again = await connected.registry.read_edges(listed.used_by(digests, used))
+        assert absent == connected.sent(path="/(absent|sha256:0+)$") == 1, "the absent one is not requested again"
+    assert again == inventory
+    assert {tag.name for tag in inventory.tags} == ({"hidden", "shown"} if of == "tag" else {"shown"})
+    assert digest in inventory.manifests
+
+
+async def test_unlisted_item_with_another_answer_is_an_error() -> None:
+    world = World()
+    world.registry.push("shop/web", "1.0")
+    world.faults.append(Fault(path="/_tags/hidden", status=200, body=b"[]"))
+    async with emulated_registry(world) as connected:
+        listed = await connected.registry.list_repository("shop/web")
+        with pytest.raises(RegistryError) as caught:
+            await connected.registry.read_edges(listed.used_by(frozenset(), frozenset({"hidden"})))
+    assert "reading unlisted tags and manifests of shop/web" in str(caught.value)
+    assert "the response does not describe a tag or manifest: " in str(caught.value)
+
+
 # -- existence and contents ------------------------------------------------------------------------
 
 
@@ -202,3 +282,23 @@ async def test_signature_is_no_list_of_the_referrers_of_its_subject() -> None:
             inventory = await connected.registry.read_subjects(inventory, questions)
     assert inventory.manifests[signature].known
     assert (inventory.asked, inventory.unlistable) == (frozenset[Digest](), frozenset({subject}))
+
+
+async def test_listed_referrers_have_their_subject_without_their_bodies() -> None:
+    """Listed or not: the registry deletes both with their subject."""
+    world = World()
+    subject = Digest(world.registry.push("shop/web", "1.0", media_type=OCI_MANIFEST))
+    listed, unlisted = (
+        Digest(world.registry.push_referrer("shop/web", subject, config_media_type=OCI_CONFIG)) for _ in range(2)
+    )
+    world.registry.lock("shop/web", unlisted, list=False)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        assert unlisted not in inventory.manifests
+        inventory = await connected.registry.read_subjects(inventory, SubjectQuestions(referrers=(subject,)))
+        assert connected.sent(path=f"/manifests/{listed}") == 0
+    assert {digest: inventory.manifests[digest].subject for digest in (listed, unlisted)} == {
+        listed: subject,
+        unlisted: subject,
+    }
+    assert (inventory.asked, inventory.unlistable) == (frozenset({subject}), frozenset[Digest]())

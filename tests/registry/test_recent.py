@@ -13,6 +13,8 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
+from acr_cleanup.errors import NotListed
+from acr_cleanup.registry.requests import NEWEST
 from tests.helpers.registry_clients import HttpAnswer, ReceivedRequest, emulated_registry, scripted_registry
 
 OLD = timedelta(days=100)
@@ -53,6 +55,7 @@ async def test_changes_are_read_with_three_requests() -> None:
 
 
 async def test_further_pages_are_read_while_their_entries_are_new() -> None:
+    """The first page has 100 entries, each further one 1,000."""
     world = world_of(1_500)
     for number in range(1_200):
         world.registry.push(NAME, f"new-{number}")
@@ -60,7 +63,7 @@ async def test_further_pages_are_read_while_their_entries_are_new() -> None:
         changes = await connected.registry.read_changes(NAME, since(), {Digest(d) for d in digests(world)}, settled())
         assert changes is not None
         assert len(changes.tags) == len(changes.manifests) == 1_200
-        assert connected.sent(path="/_tags$") == 2
+        assert connected.sent(path="/_tags$") == connected.sent(path="/_manifests$") == 3
 
 
 async def test_counts_are_read_only_when_settled() -> None:
@@ -152,6 +155,17 @@ async def test_list_that_is_not_in_the_order_of_its_times_is_no_answer(entries: 
         assert await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), (), settled()) is None
 
 
+@pytest.mark.parametrize("what", ["tags", "manifests"])
+async def test_newest_list_that_cannot_be_decoded_is_an_error(what: str) -> None:
+    world = world_of(1)
+    world.faults.append(Fault(service="acr", path=f"/_{what}$", status=200, body=b"[]"))
+    async with emulated_registry(world) as connected:
+        with pytest.raises(NotListed) as caught:
+            await connected.registry.read_changes(NAME, since(), (), settled())
+    assert f": listing the newest {what} of {NAME}: the response is not a valid list: " in str(caught.value)
+    assert "Expected `object`, got `array`." in str(caught.value)
+
+
 async def test_entries_before_the_time_are_left_out() -> None:
     entries = [("new", "2026-01-01T00:00:00Z"), ("old", "2020-01-01T00:00:00Z")]
     async with scripted_registry(listed(*entries)) as (registry, transport):
@@ -159,3 +173,17 @@ async def test_entries_before_the_time_are_left_out() -> None:
         assert changes is not None
         assert [tag.name for tag in changes.tags] == ["new"]
         assert all("orderby=timedesc" in request.url for request in transport.received if "?n=" in request.url)
+
+
+async def test_full_first_page_without_a_link_is_followed_by_another_request() -> None:
+    """A proxy may drop the Link header: a page of 100 new tags must not look like all of them."""
+    entries = [(f"new-{number}", "2026-01-01T00:00:00Z") for number in range(NEWEST + 20)]
+
+    def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        shown = entries[NEWEST:] if "last=" in received.url else entries[:NEWEST]
+        return listed(*shown)(received, request)
+
+    async with scripted_registry(answer) as (registry, _):
+        changes = await registry.read_changes(NAME, datetime(2025, 1, 1, tzinfo=UTC), (), settled())
+        assert changes is not None
+        assert len(changes.tags) == NEWEST + 20

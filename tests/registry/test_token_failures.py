@@ -7,17 +7,20 @@ from typing import Any
 
 import aiohttp
 import pytest
+from azure.core import AsyncPipelineClient
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.core.rest import HttpRequest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.errors import IdentityError, RegistryClosed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry.acr import open_registry
-from acr_cleanup.registry.tokens import LARGEST_ANSWER
+from acr_cleanup.registry.tokens import LARGEST_ANSWER, REFUSAL_STAYS, RegistryTokens
 from tests.helpers.registry_clients import (
     AUDIENCE,
     HOST,
     CountingCredential,
+    FakeTime,
     HttpAnswer,
     ReceivedRequest,
     ScriptedTransport,
@@ -123,3 +126,28 @@ async def test_token_request_without_connection_raises_unreachable() -> None:
 def _connect_error() -> Exception:
     key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
     return aiohttp.ClientConnectorError(key, OSError(111, "Connection refused"))
+
+
+async def test_refused_login_is_requested_again_later() -> None:
+    """A new role takes effect after some minutes; a restore may run that long."""
+    time, refused = FakeTime(), True
+
+    def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/exchange":
+            return HttpAnswer(request, 401 if refused else 200, {"refresh_token": "opaque"})
+        return HttpAnswer(request, 200, {"access_token": "opaque"})
+
+    login, transport = CountingCredential(lambda: "entra"), ScriptedTransport(answer)
+    policy = RegistryTokens(HOST, login, transport, instant_pace(), audience=AUDIENCE, clock=time)
+    client: AsyncPipelineClient[HttpRequest, Any] = AsyncPipelineClient(
+        f"https://{HOST}", policies=[policy], transport=transport
+    )
+    for later, exchanges in ((0, 1), (REFUSAL_STAYS - 1, 1), (2, 2)):
+        time.now += later
+        with pytest.raises(RegistryClosed):
+            await client.send_request(HttpRequest("GET", f"https://{HOST}/acr/v1/a/_tags"))
+        assert [received.path for received in transport.received].count("/oauth2/exchange") == exchanges
+    refused = False
+    time.now += REFUSAL_STAYS + 1
+    await client.send_request(HttpRequest("GET", f"https://{HOST}/acr/v1/a/_tags"))
+    assert transport.received[-1].bearer == "opaque"

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import logging
+import re
+import uuid
 from typing import Any
 
 import pytest
@@ -210,6 +212,41 @@ async def test_unannounced_repository_gets_its_own_token() -> None:
     ]
 
 
+@pytest.mark.parametrize("refusal", ["refused", "granted nothing"])
+async def test_registry_without_wildcards_is_asked_for_each_repository(refusal: str) -> None:
+    service = TokenService(FakeTime())
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/token" and received.form["scope"].endswith(":*"):
+            service.tokens.append(received)
+            status = 401 if refusal == "refused" else 200
+            return HttpAnswer(request, status, {"access_token": jwt(access=[], iat=NOW, exp=NOW + 4500)})
+        return await service._answer(received, request)
+
+    service.transport._answer = answer
+    own = "repository:a:pull,delete,metadata_read"
+    first = await service.get("/acr/v1/a/_tags")
+    assert claims_of(first)["n"] == len(service.tokens)
+    assert set(service.scopes) == {"registry:catalog:* repository:*:*", own}
+    assert await service.get("/acr/v1/a/_manifests") == first
+    assert service.scopes.count(own) == 1
+
+
+async def test_identity_without_the_catalog_still_reads_repositories() -> None:
+    service = TokenService(FakeTime(), aad_identity="yes")
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        refused = received.path == "/oauth2/token" and received.form["scope"] == "registry:catalog:*"
+        return HttpAnswer(request, 401, {}) if refused else await service._answer(received, request)
+
+    service.transport._answer = answer
+    with pytest.raises(RegistryForbidden):
+        await service.get("/acr/v1/_catalog")
+    assert await service.get("/acr/v1/a/_tags")
+    with pytest.raises(RegistryForbidden):
+        await service.get("/acr/v1/_catalog")
+
+
 async def test_abac_causes_no_refused_request() -> None:
     world = World()
     world.registry.abac = True
@@ -308,6 +345,36 @@ async def test_token_refused_for_a_deletion_is_kept() -> None:
         before = connected.sent(path="oauth2")
         await connected.registry.list_repository("shop/web")
         assert connected.sent(path="oauth2") == before
+
+
+async def test_requests_are_logged_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
+    """Not otherwise: the log takes as much CPU as a small request."""
+    world = World()
+    world.registry.push("shop/web", "1")
+    for level, logged in ((logging.WARNING, False), (logging.DEBUG, True)):
+        caplog.set_level(level)
+        async with emulated_registry(world) as connected:
+            await connected.registry.list_repository("shop/web")
+        assert ("/acr/v1/shop%2Fweb/_tags" in caplog.text) is logged
+
+
+async def test_request_names_the_tool_and_the_sdk_that_sent_it() -> None:
+    """The ids of requests differ. Support at Microsoft asks for them."""
+
+    def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path.startswith("/oauth2/"):
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33), "access_token": jwt(exp=2**33)})
+        return HttpAnswer(request, 202)
+
+    transport = ScriptedTransport(answer)
+    async with open_registry(HOST, CountingCredential(), transport, pace=instant_pace()) as registry:
+        for tag in ("1", "2"):
+            await registry.untag("a", tag)
+    headers = [received.headers for received in transport.received if received.method == "DELETE"]
+    for header in headers:
+        assert re.match(r"acr-cleanup/\S+ azsdk-python-azure-containerregistry/", header["User-Agent"])
+        assert str(uuid.UUID(header["x-ms-client-request-id"])) == header["x-ms-client-request-id"]
+    assert len({header["x-ms-client-request-id"] for header in headers}) == 2
 
 
 async def test_tokens_are_never_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -31,12 +31,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
-from tests.helpers.generated_policies import STRICTER
+from tests.helpers.generated_policies import with_stricter_rule
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, BuiltWorld, GeneratedWorld, deleted_tags, worlds
 from tests.helpers.graph_world import assert_accounted
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.ledger_runs import moment
 from tests.helpers.oracle import Deletions, Policy, Uses, broken_references, exceeds_limit, expected_deletions, in_scope
+from tests.helpers.oracle_probation import expected_after
 from tests.helpers.oracle_repository import Repository
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult, Tool
@@ -53,6 +54,9 @@ BATCH = 50
 ALIKE_AFTER = 10
 SOAK = "ACR_CLEANUP_SOAK" in os.environ
 ONLY = int(os.environ.get("ACR_CLEANUP_ONLY", "0"))
+
+Bounds = tuple[dict[str, Deletions], dict[str, Deletions]]
+"""The least and the most that a run may delete of each repository."""
 
 
 class Trial:
@@ -111,7 +115,8 @@ class Trial:
         return self.built.config(policy, self.base)
 
     async def plan(self, policy: Policy, config: dict[str, Any] | None = None) -> Plan:
-        ran = await self.tool.plan(config or self.config(policy))
+        # The report for people is made by the apply.
+        ran = await self.tool.run(config or self.config(policy), dry_run=True, as_json=True)
         assert ran.code == 0, ran.out + ran.err
         document = json.loads((self.tool.folder / "report" / "plan.json").read_text(encoding="utf-8"))
         plan = Plan(ran, document["steps"])
@@ -174,24 +179,32 @@ class Trial:
         Run while the uses in `more` exist, and plan after they ended.
 
         They keep what a use keeps, but bring no repository into scope. The first run lets the ledger
-        reach back far enough.
+        reach back far enough. In half of the worlds, the candidates of both runs are on probation.
         """
         ledger = self.tool.folder / "ledger.json"
         ledger.unlink(missing_ok=True)
         config = {**self.config(policy), "ledger": str(ledger)}
+        if probation := len(self.generated.more) == 1:
+            config["probation"] = "10d"
+        first, second = (self.built.now - timedelta(days=days) for days in (15, 1))
+        earlier: list[Bounds] = []
         with self.restored():
             scopes = deepcopy((self.built.uses.referenced, self.built.uses.running))
-            with moment(self.built.world, self.built.now - timedelta(days=15)):
-                await self.tool.plan(config)
-            with self.restored(), moment(self.built.world, self.built.now - timedelta(days=1)):
+            with moment(self.built.world, first):
+                ran = await self.tool.run(config, dry_run=True, as_json=True)
+            assert not (probation and ran.planned), "nothing has waited"
+            earlier.append(self.bounds(before, policy, first))
+            with self.restored(), moment(self.built.world, second):
                 for use in self.generated.more:
                     self.built.use(replace(use, cluster=0))
                 uses = self.built.uses
-                await self.tool.plan(config)
+                await self.tool.run(config, dry_run=True, as_json=True)
+                earlier.append(self.bounds(before, policy, second))
             self.built.uses = uses
             uses.referenced, uses.running = scopes
             later = await self.plan(policy, {**config, "used_within": "14d"})
-            self.assert_agreement(later, before, policy)
+            self.assert_agreement(later, before, policy, earlier if probation else ())
+        self.counts["worlds with probation"] += probation
         return later
 
     @contextmanager
@@ -221,19 +234,33 @@ class Trial:
         registry.repositories = dict(reversed(registry.repositories.items()))
         registry.largest_page = 3
 
-    def assert_agreement(self, plan: Plan, before: dict[str, Repository], policy: Policy) -> None:
+    def assert_agreement(
+        self, plan: Plan, before: dict[str, Repository], policy: Policy, earlier: Sequence[Bounds] = ()
+    ) -> None:
         """
-        Assert that the plan is what the oracle expects.
+        Assert that the plan is what the oracle expects; `earlier`: of runs whose candidates are on probation.
 
         That includes everything that the registry deletes together with a manifest. What a text may mean
         besides what was meant may be kept or not.
         """
-        uses = self.built.uses
-        most = wanted(self.expected(before, uses, policy))
-        least = wanted(self.expected(before, self.built.evidence.possible(uses), policy))
+        least, most = map(wanted, self.bounds(before, policy, datetime.now(UTC), earlier))
         items = planned(plan)
         assert items <= most, ("planned, but must be kept", items - most, plan.ran.out)
         assert least <= items, ("must be deleted, but is not planned", least - items, plan.ran.out)
+
+    def bounds(
+        self, before: dict[str, Repository], policy: Policy, now: datetime, earlier: Sequence[Bounds] = ()
+    ) -> Bounds:
+        """Return the least and the most that a run at this moment may plan."""
+        uses = (self.built.evidence.possible(self.built.uses), self.built.uses)
+
+        def bound(place: int) -> dict[str, Deletions]:
+            return {
+                name: expected_after([of[place][name] for of in earlier], repository, uses[place], policy, now)
+                for name, repository in before.items()
+            }
+
+        return bound(0), bound(1)
 
     # -- the registry -----------------------------------------------------------------------------
 
@@ -278,17 +305,6 @@ class Trial:
             counts["repositories with unknown references"] += repository.may_hide_references
             for reason, count in expected[name].kept.items():
                 counts[f"kept: {reason}"] += count
-
-
-def with_stricter_rule(policy: Policy, option: str) -> Policy:
-    value = STRICTER[option]
-    if option == "older_than":
-        value = max(value, policy.older_than)
-    elif option == "exclude_tags":
-        value = (*policy.excluded, *value)
-    elif option == "keep_last":
-        value = policy.keep_last + value
-    return replace(policy, **{option: value})
 
 
 # A batch of 50 worlds contains at least these. Otherwise the generator has become useless.

@@ -181,6 +181,54 @@ async def test_site_snapshots_count_if_asked_for() -> None:
         assert (await world.read(site_snapshots=1)).images == {"web:2", "web:1"}
 
 
+async def test_use_of_a_site_says_where_it_is() -> None:
+    """The site, its slot, a sidecar and a Compose file."""
+    async with service_world() as world:
+        site = world.state.site("shop", f"DOCKER|{IMAGE}/web:1", kind="app,linux,container")
+        slot = world.state.slot(site, "staging", compose(f"services: {{api: {{image: '{IMAGE}/api:2'}}}}"))
+        world.state.sidecar(slot, "side", f"{IMAGE}/side:3")
+        uses = (await world.read()).scans[SUBSCRIPTION].uses
+    assert {(str(use.workload).rpartition("/")[2], use.field, use.text) for use in uses} == {
+        ("shop", "properties.linuxFxVersion", f"{IMAGE}/web:1"),
+        ("shop (slot staging)", "compose.services.api.image", f"{IMAGE}/api:2"),
+        ("shop (slot staging)", "properties.image", f"{IMAGE}/side:3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "reserved", "requests"), [("", False, 0), ("", True, 1), ("", None, 1), ("x", False, 1)]
+)
+async def test_sidecars_of_windows_sites_are_not_requested(version: str, reserved: bool | None, requests: int) -> None:
+    """Only Linux sites have sidecars, and `reserved` is true for Linux. A site that does not say it may be one."""
+    async with service_world() as world:
+        site = world.state.site("shop", version, windows=f"DOCKER|{IMAGE}/web:1")
+        site["properties"]["reserved"] = reserved
+        assert "web:1" in (await world.read()).images
+        assert world.requests("sitecontainers$") == requests
+
+
+@pytest.mark.parametrize("server", [None, "", " ", 7, "docker.io"])
+async def test_spring_image_of_another_registry_is_no_use(server: object) -> None:
+    """Without a server, it is an image of Docker Hub."""
+    async with service_world() as world:
+        app = world.state.add(resource("Microsoft.AppPlatform/Spring/sp"), {})
+        container = {"server": server, "containerImage": "shop/spring:1"}
+        source = {"type": "Container", "customContainer": container}
+        world.state.add(f"{app['id']}/deployments/d", {"source": source})
+        found = await world.read()
+    assert (found.images, found.blocked) == (set(), [])
+
+
+async def test_slot_that_cannot_be_read_is_named() -> None:
+    async with service_world() as world:
+        world.state.slot(world.state.site("shop", f"DOCKER|{IMAGE}/web:1"), "staging", f"DOCKER|{IMAGE}/web:2")
+        world.fault(path="/slots/staging/config/web$", status=403, body={"error": {"code": "No", "message": "no"}})
+        found = await world.read()
+        (blocker,) = found.scans[SUBSCRIPTION].blockers
+    assert "shop/slots/staging/config/web" in blocker.call
+    assert found.images == {"web:1"}
+
+
 async def test_attached_workspace_keeps_all_built_images() -> None:
     async with service_world() as world:
         workspace = resource("Microsoft.MachineLearningServices/workspaces/ml")

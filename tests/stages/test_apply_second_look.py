@@ -63,6 +63,29 @@ async def test_tag_pushed_since_the_plan_has_moved() -> None:
     assert kinds(applied)["1"] is OutcomeKind.MOVED
 
 
+@pytest.mark.parametrize("exists", [True, False])
+async def test_manifest_still_listed_without_its_tags_is_requested(
+    exists: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client may have deleted it between the list of tags and that of manifests."""
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("3", "c")]))
+    plan = planned(registry.inventory)
+    registry.inventory = inventory([tag("2", "b"), tag("3", "b")], [image("a"), image("b"), image("c")])
+    requested: list[tuple[str, str]] = []
+
+    async def resolves(repository: str, name: str) -> bool:
+        requested.append((repository, name))
+        return exists
+
+    monkeypatch.setattr(registry, "resolves", resolves)
+    applied = await apply_plan(plan, registry)
+
+    assert requested == [(REPOSITORY, d("a"))]
+    untagged = "its tags were moved or deleted since the plan, and untagged manifests are kept"
+    expected = (OutcomeKind.KEPT, untagged) if exists else (OutcomeKind.GONE, "")
+    assert details(applied)[manifest_name("a")] == expected
+
+
 async def test_observer_gets_inventory_and_usage_before_the_first_deletion() -> None:
     """The verification compares the registry with what it was before."""
     registry = FakeRegistry(inventory([tag("1", "a")]))

@@ -1,28 +1,10 @@
-"""Memory and garbage collection with a million tags."""
+"""Memory with a million tags."""
 
 from __future__ import annotations
 
-import gc
 import json
 
-import pytest
-
 from acr_cleanup.registry import wire
-from acr_cleanup.stages.plan import relaxed_gc
-
-
-async def test_garbage_collection_is_restored_after_an_error() -> None:
-    before = gc.get_threshold()
-
-    async def planning() -> None:
-        with relaxed_gc():
-            assert gc.get_threshold() > before
-            raise ValueError("lost")
-
-    with pytest.raises(ValueError, match="lost"):
-        await planning()
-
-    assert gc.get_threshold() == before
 
 
 def test_manifests_share_equal_strings() -> None:

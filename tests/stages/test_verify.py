@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pytest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.verification import Proof
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -282,14 +284,49 @@ async def test_stopped_run_skips_the_verification() -> None:
     witness, stop = verify_stage.Witness(), asyncio.Event()
     witness.look(inventory([tag("1.0", 1)]), usage())
     stop.set()
-    plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    proof = await verify_stage.verify(plan, witness, deleted, cast("Registry", RegistryWithoutRequests()), stop)
+    proof = await verify_stage.verify(PLAN, witness, deleted, cast("Registry", RegistryWithoutRequests()), stop)
 
     assert proof is not None
     assert proof.skipped
     assert not proof.holds
+
+
+class FailingRegistry:
+    async def list_names(self, name: str) -> Any:
+        raise ValueError(f"a bug in {name}")
+
+
+def seen(*names: str) -> verify_stage.Witness:
+    witness = verify_stage.Witness()
+    for name in names:
+        witness.look(replace(inventory([tag("1.0", 1)]), name=name), usage())
+    return witness
+
+
+PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
+
+
+async def test_unexpected_error_leaves_the_run_unverified() -> None:
+    """It must not hide what was deleted."""
+    deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
+    registry = cast("Registry", FailingRegistry())
+
+    proof = await verify_stage.verify(PLAN, seen(REPOSITORY), deleted, registry, asyncio.Event())
+
+    assert proof == Proof(unproven=(f"unexpected: ValueError: a bug in {REPOSITORY}",))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in OutcomeKind if kind not in {OutcomeKind.DELETED, OutcomeKind.FAILED}]
+)
+async def test_run_that_deleted_nothing_is_not_verified(kind: OutcomeKind) -> None:
+    """Also if another client deleted what was planned, or if the first look at the repository failed."""
+    outcomes = [Outcome(REPOSITORY, d(1), "1.0", kind), Outcome("shop/api", d(1), None, OutcomeKind.FAILED)]
+    registry = cast("Registry", FailingRegistry())
+
+    assert await verify_stage.verify(PLAN, seen(REPOSITORY), outcomes, registry, asyncio.Event()) is None
 
 
 # -- names that are missing before the run -------------------------------------------------------

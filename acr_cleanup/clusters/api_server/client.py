@@ -8,13 +8,13 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
-from acr_cleanup.clusters.api_server.crowd import Crowd
+from acr_cleanup.clusters.api_server.crowd import Crowd, SharedConnections
 from acr_cleanup.clusters.api_server.tls import explain_certificate
 from acr_cleanup.quoting import quoted
 
@@ -74,6 +74,7 @@ class ApiServer:
     headers: sent with each request; a name may occur several times.
     has_login: False if requests are anonymous.
     has_authority: does the kubeconfig name the CA of the server?
+    connections: shared with the other servers of the run.
     """
 
     url: str
@@ -85,6 +86,7 @@ class ApiServer:
     headers: tuple[tuple[str, str], ...] = ()
     has_login: bool = True
     has_authority: bool = False
+    connections: SharedConnections = field(default_factory=SharedConnections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class _Requests:
         self._server = server
         self._patience = patience
         self._opened = opened
-        self._crowd = Crowd()
+        self._crowd = Crowd(shared=server.connections)
+        opened.callback(self._crowd.close)
         self._fallbacks = iter(server.fallbacks)
         self._transport = self._open(server.context)
 

@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
+from acr_cleanup.clusters.api_server.crowd import SharedConnections
 from acr_cleanup.clusters.api_server.kubeconfig_file import failure
 from acr_cleanup.clusters.api_server.tls import tls_contexts
 from acr_cleanup.clusters.api_server.trust import Trust
@@ -54,15 +55,19 @@ class ConnectionOptions:
     trust: the further authorities of the environment. The clusters share its contexts.
     proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has
         precedence.
+    connections: shared by all API servers of the run.
     """
 
     token: Token
     trust: Trust = field(default_factory=Trust)
     proxy_for: Callable[[str], str | None] = lambda _: None
+    connections: SharedConnections = field(default_factory=SharedConnections)
 
     @classmethod
-    def of(cls, azure: Azure) -> ConnectionOptions:
-        return cls(partial(access_token, azure.credential), Trust(azure.trust), azure.proxy_for)
+    def of(cls, azure: Azure, *, clusters: int = 1) -> ConnectionOptions:
+        """clusters: how many are read at once."""
+        token, connections = partial(access_token, azure.credential), SharedConnections(clusters)
+        return cls(token, Trust(azure.trust), azure.proxy_for, connections)
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
@@ -119,6 +124,7 @@ def api_server(
         headers=impersonation(user),
         has_login=not secure or _has_login(user),
         has_authority=bool(cluster.get("certificate-authority-data") or cluster.get("certificate-authority")),
+        connections=options.connections,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from acr_cleanup.clusters.api_server.trust import LoadContext, Trust
 from acr_cleanup.quoting import quoted
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_OWN_FILES = Path("/proc/self/fd")
 _BEHIND_A_PROXY = (
     "Behind a proxy that inspects TLS, add the proxy's CA to the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names."
 )
@@ -99,16 +101,23 @@ def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | Non
 
 
 @contextmanager
-def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
+def _files(certificate: bytes, key: bytes) -> Iterator[tuple[str, str]]:
     """
     Write both to private files, deleted with the context: OpenSSL loads a key only from a file.
+
+    Linux keeps them in memory. On a disk, they took ten milliseconds for each cluster.
     """
-    with tempfile.TemporaryDirectory(prefix="acr-cleanup-") as private:
-        paths = Path(private, "certificate.pem"), Path(private, "key.pem")
+    with ExitStack() as opened:
+        if hasattr(os, "memfd_create") and _OWN_FILES.is_dir():
+            files = [opened.enter_context(os.fdopen(os.memfd_create("acr-cleanup"), "wb", 0)) for _ in range(2)]
+            paths = [_OWN_FILES / str(file.fileno()) for file in files]
+        else:
+            private = opened.enter_context(tempfile.TemporaryDirectory(prefix="acr-cleanup-"))
+            paths = [Path(private, name) for name in ("certificate.pem", "key.pem")]
         for path, content in zip(paths, (certificate, key), strict=True):
             path.touch(mode=0o600)
             path.write_bytes(content)
-        yield paths
+        yield str(paths[0]), str(paths[1])
 
 
 _EXPIRED, _NOT_YET, _NAMES = 10, 9, (62, 63, 64)

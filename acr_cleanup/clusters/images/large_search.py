@@ -13,6 +13,8 @@ from acr_cleanup.clusters.images.words import is_distinctive, spellings
 _SEPARATOR = re.compile(r"([-_])")
 _MOST_PARTS = 9
 _MOST_WORDS = 5_000
+_BEGINNINGS = frozenset({"sha", "git", "release"})
+"""Words that pipelines put before a commit or a version: `sha-a1b2c3d`."""
 
 Unpacked = tuple[Collection[bytes], Container[bytes]]
 """The words of an object, and the same with those of letters alone."""
@@ -85,6 +87,7 @@ def made_of(form: str, words: Collection[bytes], letters: Container[bytes]) -> b
         for start in range(0, end, 2):
             if start in made and not (start == 0 and end == len(pieces)):
                 part = "".join(pieces[start:end])
-                if part.encode() in letters or any(spelling.encode() in words for spelling in spellings(part)):
+                is_known = part.encode() in letters or (start == 0 and part in _BEGINNINGS)
+                if is_known or any(spelling.encode() in words for spelling in spellings(part)):
                     made[end + 1] = made.get(end + 1, False) or made[start] or is_distinctive(part)
     return made.get(len(pieces) + 1, False)

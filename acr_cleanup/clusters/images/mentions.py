@@ -18,17 +18,17 @@ The tags of the registry are not known here. The findings are compact: names, th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from acr_cleanup.clusters.images import near, near_lines, patterns
+from acr_cleanup.clusters.images import far, near, near_lines, patterns
 from acr_cleanup.clusters.images.long_texts import LONG, long_runs, read_long
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
-from acr_cleanup.clusters.images.our_host import OurHost
+from acr_cleanup.clusters.images.our_host import OurHost, unclear_places
 from acr_cleanup.clusters.images.places import places_of
 from acr_cleanup.clusters.images.words import (
     Written,
@@ -37,16 +37,15 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
-    words_in,
+    version_words,
 )
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
 
-_FEW = 8
-_TEMPLATE_SIGNS = 3
 _LONGEST_HOST = 300
 _MOST_NEAR = 5_000
 _MOST_PLACES = 10_000
+_MOST_UNTAGGED = 300
 # Fields that are compared with the names near them. Thousands of names in one list cost the square of their number: beyond
 # this, each of them may mean any tag.
 _MOST_NEIGHBOURS = 300_000
@@ -92,6 +91,7 @@ class _Reader:
         self._host = OurHost(texts, names)
         self._found: dict[str, NameFinding] = {}
         self._seen_near: set[object] = set()
+        self._untagged_texts: list[tuple[NameFinding, Text]] = []
         self._room = _MOST_NEIGHBOURS
         self._places = _MOST_PLACES
         self._names_host = False
@@ -112,7 +112,7 @@ class _Reader:
             long |= long_runs(more_data)
         digests: dict[Digest, str] = {}
         # Rule 4.
-        found = dict.fromkeys(digests_in(word for chunk in long for word in words_in(chunk)))
+        found = dict.fromkeys(digests_in(long))
         holders = texts.holders({digest.removeprefix("sha256:") for digest in found}) if found else {}
         for digest in found:
             holder = holders.get(digest.removeprefix("sha256:"))
@@ -136,37 +136,13 @@ class _Reader:
         self._folders_beside_host()
         self._far_tags()
         if not self._found:
-            return Reading(None, digests, texts.images, self._unclear(written))
-        versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
-        words, letters = packed_words(chunks, written)
+            return Reading(None, digests, texts.images, unclear_places(texts.texts, written, self._names))
+        versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in version_words(text)))
+        words, letters = packed_words(chunks, written, long)
         if whole is not None:
             words = b" ".join((words, whole.words(written)))
         mentions = ObjectMentions(workload, self._found, words, letters, versions)
-        return Reading(mentions, digests, texts.images, self._unclear(written))
-
-    def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
-        """Where our host is written, and a template or capitals in place of the repository."""
-        unclear: dict[str, str] = {}
-        for chunk, reading in written.items():
-            if (
-                (reading.name and not reading.variable)
-                or (reading.folder and reading.tag)
-                or not patterns.HOST_AND_SLASH(chunk)
-            ):
-                continue
-            part = chunk.decode()
-            if not self._names.registry.mentioned_in(part):
-                continue  # before each text is searched for it
-            for text in self._texts.texts:
-                if part not in text.text:
-                    continue
-                start = text.text.find(part)
-                match = patterns.UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS)
-                if match and self._names.is_ours(match["host"]) and not match.group().startswith(("http:", "https:")):
-                    unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
-                if len(unclear) >= _FEW:
-                    return unclear
-        return unclear
+        return Reading(mentions, digests, texts.images, unclear_places(texts.texts, written, self._names))
 
     # -- names -------------------------------------------------------------------------------------
 
@@ -195,10 +171,11 @@ class _Reader:
         following = text.text[end : end + 200]
         if self._is_policy and not (written.tag or written.digest):
             return
-        if not written.tag and patterns.PATTERN.match(following):
+        is_bold = text.text[max(start - 1, 0) : start] == "*" and chunk[:1] != "/"
+        if not written.tag and patterns.PATTERN.match(following) and not is_bold:
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
         if written.folder and not (written.tag and written.name):
-            self._folder(written, text, following)
+            self._folder(written, text, start, chunk)
         if not written.name:
             return
         finding = self._finding(written.name, written.name.removeprefix("/"), text)
@@ -214,13 +191,27 @@ class _Reader:
         else:
             self._untagged(finding, written, text, start, end, following)
 
-    def _folder(self, written: Written, text: Text, following: str) -> None:
+    def _folder(self, written: Written, text: Text, start: int, chunk: str) -> None:
         folder = self._finding(f"{written.folder}/", written.folder, text)
-        behind = patterns.TAG_BEHIND_VARIABLE.match(following)
+        behind = patterns.TAG_BEHIND_VARIABLE.match(text.text, start + len(chunk))
         if tag := written.tag or (behind[1] if behind else ""):
             folder.beside.setdefault(plain_form(tag), text.field)
-        elif not near.is_weak(text):
+        elif not near.is_weak(text) and not self._completed(written, text):
             self._near(folder, text, only_tag_keys=True)
+            self._near_in_text(folder, text, start, start + len(chunk), only_tag_keys=True)
+
+    def _completed(self, written: Written, text: Text) -> bool:
+        """Read `{repository: X/nvidia, image: driver}`, where another field completes the folder to one repository."""
+        fields = text.node.value.items() if isinstance(text.node.value, Mapping) and not text.is_key else ()
+        for key, value in fields:
+            name = f"{written.folder}/{value}" if near.is_image_key(str(key)) and isinstance(value, str) else ""
+            if name in self._names.repositories:
+                finding = self._finding(f"/{name}", name, text)
+                self._near(finding, Text(value, text.node, key), only_tag_keys=False)
+                if written.host == "ours" and finding.has_tag:
+                    finding.bare = finding.bare or text.field
+                return True
+        return False
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Apply rule 1, or rule 6 if a template follows the tag."""
@@ -258,6 +249,10 @@ class _Reader:
         elif not near.is_weak(text):
             self._near(finding, text, only_tag_keys=False)
             self._near_in_text(finding, text, start, end)
+            if len(self._untagged_texts) < _MOST_UNTAGGED and not finding.has_tag:
+                self._untagged_texts.append((finding, text))
+                names_other = self._names_other(finding)
+                self._far(finding, near_lines.tags_further_on(text.text, start, names_other), text)
         if written.is_url:
             return
         if written.host == "ours" or (not text.is_key and self._host.is_beside(text)):
@@ -279,7 +274,10 @@ class _Reader:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
-        """Give the tags of fields like `imageTag` to images without a tag, unless such a field belongs to another image."""
+        """Give tags that are far from a name to images without a tag, unless they belong to another image."""
+        for finding, text in self._untagged_texts:
+            if not (finding.has_tag or finding.beside or finding.open):
+                self._far(finding, far.tags_around(text, self._names_other(finding)), text)
         wanting = [
             finding
             for finding in self._found.values()
@@ -287,11 +285,15 @@ class _Reader:
             and near.is_image_place(finding.place)
         ]
         for text in self._texts.texts if wanting else ():
-            if (value := near.far_tag(text)) and (word := near.whole(value.value)):
+            if value := far.far_tag(text):
                 owner = near.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():
-                        finding.near.setdefault(plain_form(word), text.field)
+                        self._far(finding, (value,), text)
+
+    def _far(self, finding: NameFinding, values: Iterable[near.Value], text: Text) -> None:
+        for word in filter(None, (near.whole(value.value) for value in values)):
+            finding.near.setdefault(plain_form(word), text.field)
 
     # -- rule 3 ------------------------------------------------------------------------------------
 
@@ -307,7 +309,8 @@ class _Reader:
             finding.open = finding.open or text.field
             return
         is_chart = is_chart_name = not text.is_key and text.key in near.CHART_KEYS and not only_tag_keys
-        for value in near.values_near(text, self._names_other(finding), only_beside=only_beside):
+        values = list(near.values_near(text, self._names_other(finding), only_beside=only_beside))
+        for value in (*values, *near.joined(values)):
             if only_tag_keys and not near.is_tag_key(value.key):
                 continue
             if is_chart_name and near.is_part_of_version(value):
@@ -338,16 +341,23 @@ class _Reader:
                 finding.has_tag = finding.has_tag or near.says_tag(value.key)
                 finding.near.setdefault(plain_form(word), text.field)
 
-    def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
-        for value in near_lines.values_in_line_near(text.text, start, end):
-            self._value(finding, value, text)
-        if "\n" not in text.text:
-            return
-        for value in near_lines.values_in_lines_near(
-            text.text, start, text.text[start:end], self._names_other(finding)
-        ):
+    def _near_in_text(
+        self, finding: NameFinding, text: Text, start: int, end: int, *, only_tag_keys: bool = False
+    ) -> None:
+        values = near_lines.values_in_line_near(text.text, start, end)
+        if "\n" in text.text:
+            names_other = self._names_other(finding)
+            values = chain(
+                values,
+                near_lines.values_in_lines_near(
+                    text.text, start, text.text[start:end], names_other, is_folder=only_tag_keys
+                ),
+            )
+        found = list(values)
+        for value in (*found, *near.joined(found)):
             self._room -= 1
-            self._value(finding, value, text)
+            if not only_tag_keys or near.is_tag_key(value.key):
+                self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
         def names_other(key: str, value: Any) -> bool:
@@ -377,9 +387,3 @@ class _Reader:
 
 def _is_end(end: str, path: str) -> bool:
     return f"/{path}".endswith(f"/{end}")
-
-
-def _version_words(text: str) -> Iterator[str]:
-    yield text
-    # `helm.sh/chart: web-1.2.3`
-    yield from (text[match.end() :] for match in re.finditer("-", text))

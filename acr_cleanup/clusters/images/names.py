@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +17,7 @@ class Names:
     """
     The dictionary with which objects are read.
 
-    ends: each repository path, and each of its ends at a slash, with the repositories that have it.
+    ends: each repository path, and each of its ends at a slash.
     lasts: the last components of all repository paths, as bytes; each also with a full stop, as at the end of a sentence.
     folders: the proper beginnings of repository paths, at a slash. unfinished: beginnings within the last component.
     mirrors: upstream host, or host and path -> folder of this registry that holds these images ("" for none).
@@ -27,7 +26,7 @@ class Names:
     registry: RegistryHost
     repositories: frozenset[str]
     mirrors: Mapping[str, str] = field(default_factory=dict)
-    ends: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
+    ends: frozenset[str] = field(init=False, repr=False)
     lasts: frozenset[bytes] = field(init=False, repr=False)
     folders: frozenset[str] = field(init=False, repr=False)
     unfinished: frozenset[str] = field(init=False, repr=False)
@@ -44,10 +43,10 @@ class Names:
         )
 
     def __post_init__(self) -> None:
-        ends: defaultdict[str, list[str]] = defaultdict(list)
+        ends: set[str] = set()
         folders: set[str] = set()
         unfinished: set[str] = set()
-        for repository in sorted(self.repositories):
+        for repository in self.repositories:
             # A longer path is no repository: the registry refuses it.
             if len(repository) > FULL_PATH_LENGTH:
                 continue
@@ -55,11 +54,11 @@ class Names:
             if not all(map(_COMPONENT, parts)):
                 continue
             for index in range(len(parts)):
-                ends["/".join(parts[index:])].append(repository)
+                ends.add("/".join(parts[index:]))
                 if index:
                     folders.add("/".join(parts[:index]))
             unfinished.update(unfinished_of(repository))
-        object.__setattr__(self, "ends", {end: tuple(of) for end, of in ends.items()})
+        object.__setattr__(self, "ends", frozenset(ends))
         object.__setattr__(
             self, "lasts", frozenset(f"{end}{stop}".encode() for end in ends if "/" not in end for stop in ("", "."))
         )

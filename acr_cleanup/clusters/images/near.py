@@ -17,16 +17,15 @@ from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
 is_image_key = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
-_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
+_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256[:-])?([0-9a-fA-F]{64})").fullmatch
 is_tag_key = re.compile(
-    r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
+    r"(?<!s)tag|stag(?!e)|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
 ).search
 # A field that gives the tag of a neighbouring name, whether the registry has that tag or not. `sparkVersion` does not.
 _OWN_TAG_KEY = re.compile(
     r"(?:tags?|digest|sha256)$|^(?:image|target|chart|app)?[-_.]?(?:version|revision)$", re.IGNORECASE
 ).search
-_IMAGE_TAG_KEY = re.compile(r"image[-_.]?(?:tag|version|digest)$", re.IGNORECASE).search
 # A field that names an image, rather than anything of that name.
 is_image_place = re.compile(r"(?:image|repo)[a-z]*(?:\.name|\[\d+\])?$", re.IGNORECASE).search
 _FOLDER_KEY = re.compile(r"path|prefix|folder|project|org|repo|namespace|team", re.IGNORECASE).search
@@ -41,7 +40,8 @@ _LIST = re.compile(r"[,;\s]+")
 _LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
 _NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
 _RANGE = re.compile(
-    r"\s*(?:[~^=<>!].|\*|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
+    r"\s*(?:[~^=<>!].|\*(?![A-Za-z_])|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*",
+    re.DOTALL,
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LISTS_OF_VALUES = 2
@@ -55,8 +55,10 @@ _QUANTITY_KEY = re.compile(
 ).search
 _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
-_PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key")
+_PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key", "path")
 _PAIR_VALUES = ("value", "default", "Value")
+_AFFIX_KEY = re.compile(r"(?:variant|suffix|prefix|flavou?r|arch|architecture|platform)$", re.IGNORECASE).search
+_MOST_JOINED = 4
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
 _IMAGE_WORDS = re.compile(
     r"(?:image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path)s?|[^a-z0-9]",
@@ -93,7 +95,12 @@ def entries(value: Value) -> Sequence[str]:
 def digest_of(value: str) -> str:
     """Return the digest if the whole value is one, with or without its algorithm; otherwise an empty text."""
     match = _WHOLE_DIGEST(value.strip())
-    return f"sha256:{match[1]}" if match else ""
+    return f"sha256:{match[1].lower()}" if match else ""
+
+
+def may_be_image(key: object, value: object) -> bool:
+    """Does this field name an image, rather than anything of that name?"""
+    return is_image_key(str(key)) is not None or "/" in str(value)
 
 
 def says_tag(key: str) -> bool:
@@ -102,6 +109,20 @@ def says_tag(key: str) -> bool:
     (True, True, False, False)
     """
     return _OWN_TAG_KEY(key) is not None
+
+
+def joined(values: Sequence[Value]) -> Iterator[Value]:
+    """
+    The tags that are made of a tag and its variant, which stand in two fields.
+
+    >>> [value.value for value in joined([Value("tag", "edge"), Value("suffix", "-slim"), Value("prefix", "v")])]
+    ['edge-slim', 'v-edge']
+    """
+    tags = [value for value in values if says_tag(value.key) and whole(value.value)][:_MOST_JOINED]
+    for affix in [value for value in values if tags and _AFFIX_KEY(value.key) and value.value][:_MOST_JOINED]:
+        text = affix.value.strip("-_")
+        is_prefix = affix.key.lower().endswith("prefix")
+        yield from (Value(key, f"{text}-{tag}" if is_prefix else f"{tag}-{text}") for key, tag in tags)
 
 
 def is_part_of_version(value: Value) -> bool:
@@ -123,18 +144,6 @@ def may_be_tag(value: Value) -> bool:
 
 def is_folder_key(key: object) -> bool:
     return isinstance(key, str) and _FOLDER_KEY(key) is not None
-
-
-def far_tag(text: Text) -> Value | None:
-    """Return the value of a field like `imageTag` or `image.tag`, unless its mapping names another image."""
-    mapping, key = text.node.value, text.key
-    if text.is_key or not isinstance(mapping, Mapping) or any(is_image_key(str(key)) for key in mapping):
-        return None
-    pair = _pair_of(mapping)
-    name = pair[0] if pair is not None else str(key)
-    if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
-        name = f"{text.node.key}.{name}"
-    return Value(name, text.text) if _IMAGE_TAG_KEY(name) is not None else None
 
 
 def is_range(value: Value) -> bool:
@@ -183,22 +192,24 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
     node = text.node
     if only_beside:
         if isinstance(node.value, Mapping) and not text.is_key:
-            yield from _scalars(node.value, but=text.key, claimed=_claimed(node.value, text.key, names_other))
+            yield from scalars(node.value, but=text.key, claimed=_claimed(node.value, text.key, names_other))
         return
     if text.is_key:
         yield from _values_of_key(node, text.key)
         return
     if isinstance(node.value, Mapping):
         claimed = _claimed(node.value, text.key, names_other)
-        yield from _scalars(node.value, but=text.key, claimed=claimed)
+        yield from scalars(node.value, but=text.key, claimed=claimed)
         yield from _below(node.value, names_other)
-        pair = _pair_of(node.value)
+        pair = pair_of(node.value)
         if pair is not None and node.parent is not None and isinstance(node.parent.value, list):
             yield from _neighbours(node.parent.value, node.key, pair[0], names_other)
             return
+        yield from _following(node, names_other)
         above = _above(node)
     else:
         yield from _list_values(node.value, text.key, names_other)
+        yield from _following(node, names_other)
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
@@ -207,7 +218,7 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
         claimed = _claimed(above.value, node.key, names_other)
         # A container may be called `main`, like a branch. Its arguments do not mean that.
         is_command = node.key in ("args", "command")
-        yield from _scalars(above.value, but=but, claimed={*claimed, "name"} if is_command else claimed)
+        yield from scalars(above.value, but=but, claimed={*claimed, "name"} if is_command else claimed)
 
 
 def _above(node: Node) -> Node | None:
@@ -222,22 +233,22 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
     """A name as a key: its own value, and what is one level below."""
     value = node.value[key]
     if isinstance(value, Mapping):
-        yield from _scalars(value, but=None, claimed=frozenset())
+        yield from scalars(value)
         above = _above(node)
         if above is not None and not any(is_tag_key(str(name)) for name in value):
             # `{tag: canary, images: {web: {}, api: {}}}`
-            yield from (near for near in _scalars(above.value, but=None, claimed=frozenset()) if is_tag_key(near.key))
+            yield from (near for near in scalars(above.value) if is_tag_key(near.key))
         yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
         yield from _below({key: value}, lambda _key, _value: False)
     elif value is None or isinstance(value, bool):
-        yield from _scalars(node.value, but=key, claimed=frozenset())
+        yield from scalars(node.value, but=key)
     else:
         yield from _scalar(str(key), value)
 
 
-def _scalars(mapping: Mapping[Any, Any], *, but: object, claimed: Collection[object]) -> Iterator[Value]:
+def scalars(mapping: Mapping[Any, Any], *, but: object = None, claimed: Collection[object] = ()) -> Iterator[Value]:
     for key, value in mapping.items():
         if key != but and key not in NOT_VALUES and key not in claimed:
             yield from _scalar(str(key), value)
@@ -273,7 +284,7 @@ def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) 
             continue
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, Mapping) and not any(names_other(str(name), text) for name, text in inner.items()):
-                yield from _scalars(inner, but=None, claimed=frozenset())
+                yield from scalars(inner)
 
 
 def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
@@ -304,7 +315,7 @@ def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, 
             yield entry
 
 
-def _pair_of(mapping: Any) -> tuple[str, Any] | None:
+def pair_of(mapping: Any) -> tuple[str, Any] | None:
     """The name and the value of an element of a list of pairs."""
     if not isinstance(mapping, Mapping) or "image" in mapping:
         return None
@@ -316,13 +327,38 @@ def _pair_of(mapping: Any) -> tuple[str, Any] | None:
 
 def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The values of the neighbouring entries of `[{name: IMAGE, value: …}, {name: TAG, value: …}]`."""
-    entries = {index: entry for index, pair in enumerate(pairs) if (entry := _pair_of(pair)) is not None}
+    entries = {index: entry for index, pair in enumerate(pairs) if (entry := pair_of(pair)) is not None}
     others = _stems_of_others(entries.values(), own, names_other)
     place = at if isinstance(at, int) else 0
     for index, (name, value) in entries.items():
         is_near = abs(index - place) <= _LISTS_OF_VALUES or is_tag_key(name)
         if index != place and is_near and stem(name) not in others:
             yield from _scalar(name, value)
+
+
+def _following(node: Node, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """The tags of `[{repository: X/web}, {tag: canary}]` and `[[image, X/web], [tag, canary]]`, up to the next image."""
+    elements = node.parent.value if node.parent is not None else None
+    own = _element_of(node.value)
+    if not isinstance(elements, list) or not isinstance(node.key, int) or own is None or not may_be_image(*own):
+        return
+    for step in (1, -1):
+        has_tag = False
+        for element in elements[node.key + step : max(node.key + step * _LONGEST_COMMAND, 0) : step]:
+            field = _element_of(element)
+            if field is None or names_other(*field):
+                break
+            if is_tag_key(field[0]):
+                has_tag = True
+                yield from _scalar(*field)
+        if has_tag:
+            return
+
+
+def _element_of(element: Any) -> tuple[str, Any] | None:
+    """The key and the value of a mapping with one key, or of a list of two."""
+    pair = next(iter(element.items())) if isinstance(element, Mapping) and len(element) == 1 else element
+    return (str(pair[0]), pair[1]) if isinstance(pair, list | tuple) and len(pair) == len(("key", "value")) else None
 
 
 @lru_cache(maxsize=65_536)

@@ -8,6 +8,7 @@ another name.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,13 +23,14 @@ _IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
 _SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*|---\s*").fullmatch
 _OPENS, _CLOSES = (":", "{", "[", "("), ("}", "]", ")")
 _LINE = re.compile(
-    r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ $@-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
+    r"""(\s*(?:[-*\u2022]\s+)*)(?:(?:\{%-?\s*)?["']?([A-Za-z0-9_./ $@\[\]-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
     re.DOTALL,
 )
 _ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100}) ?= ?([^\s=]+)").fullmatch
-# `web.tag canary`, `ENV TAG canary`, `#define TAG "canary"`, `(tag "canary")`: a blank in place of the sign.
+# `web.tag canary`, `--tag canary`, `ENV TAG canary`, `#define TAG "canary"`, `(tag "canary")`: a blank in place of the sign.
 _PROPERTY = re.compile(
-    r"\s*(?:#define |env |arg |set\()?[({:]*([A-Za-z][A-Za-z0-9_.-]*+)[ \t]++(\S+)\s*", re.IGNORECASE
+    r"\s*(?:#define |env |arg |set\(|set(?:env|x)? (?:-[a-z]+ )*)?[-({:$]*([A-Za-z][A-Za-z0-9_.-]*+)[ \t]++(\S+)[ \t]*[\\`]?\s*",
+    re.IGNORECASE,
 ).fullmatch
 # `<tag>1</tag>`, `<entry key="web.tag">1</entry>`, `<property name="tag" value="1"/>`
 _ELEMENT = re.compile(r"(\s*)<([A-Za-z][A-Za-z0-9_.:-]*+)([^<>]*+)(?:(?<=/)>|>([^<>]++)</[^<>]++>)\s*").fullmatch
@@ -38,12 +40,19 @@ _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*+):?[-=]([^{}]*+)\}").findall
 _QUOTED = re.compile(r"""["']([^"'\s]+)["']""").findall
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
-    r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(\s])\s{0,3}[\"'(]{0,3}"
+    r"(?:(?:tag|version|revision|channel|digest)s?|(?<![A-Za-z0-9_-])-t)[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(,\s])\s{0,3}[\"'(`\u201c]{0,3}"
     rf"({TAG})(?![A-Za-z0-9/:])",
     re.IGNORECASE,
 )
 _WINDOW = 300
-_CELLS = re.compile(r"[,|\t]")
+# Characters before and behind a name in which a tag of its mapping is searched, beyond the nearest lines.
+_FAR = 3_000
+_FAR_KEY, _FAR_VALUE = r"^[ \t]*(?:- )?[\"']?[A-Za-z0-9_.-]{0,60}?", r"[\"']?[ \t]*[:=].{1,200}$"
+_FAR_TAG = re.compile(f"{_FAR_KEY}(?:tag|version|digest){_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
+_FAR_IMAGE = re.compile(f"{_FAR_KEY}(?:image|repo)[A-Za-z_]{{0,20}}{_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
+_CELLS = re.compile(r"[,|;\t]|  +")
+# Between two elements of a list: `{"image": "shop/web"}, {"image": "shop/api"}`.
+_SIBLINGS = re.compile(r"[})\]]\s{0,20},\s{0,20}[{(\[]")
 _MOST_CELLS, _MOST_LITERALS = 12, 4
 
 
@@ -67,19 +76,27 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
     first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
     last = text.find("\n", end)
     line = text[first : min(last if last >= 0 else len(text), end + _WINDOW)]
-    for match in _TAG_AFTER.finditer(line):
-        yield Value("tag", match[1])
-    cells = _CELLS.split(line) if line.count(",") + line.count("|") + line.count("\t") > 1 else []
-    if len(cells) <= _MOST_CELLS:
-        # The columns of a table: `web,amd64,canary`.
-        yield from (Value("", cell.strip()) for cell in cells)
+    tags = [(match.start(), Value("tag", match[1])) for match in _TAG_AFTER.finditer(line)]
+    if len(tags) > 1:
+        borders = [match.start() for match in _SIBLINGS.finditer(line)]
+        own = bisect(borders, start - first)
+        # The tags of its own element, if it has some.
+        tags = [tag for tag in tags if bisect(borders, tag[0]) == own] or tags
+    yield from (value for _, value in tags)
+    cells = _CELLS.split(line.strip())
+    if 2 < len(cells) <= _MOST_CELLS:
+        # The columns of a table: `web,amd64,canary`, `"web","amd64","canary"`, `| **web** | canary |`.
+        markup = ' `*"' if line.lstrip()[:1] == '"' else " `*"
+        yield from (Value("", cell.strip(markup)) for cell in cells)
 
 
-def values_in_lines_near(text: str, start: int, name: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+def values_in_lines_near(
+    text: str, start: int, name: str, names_other: Callable[[str, Any], bool], *, is_folder: bool = False
+) -> Iterator[Value]:
     """
     The whole values of the lines around the name that begins there, but those of another image.
 
-    names_other: does this field name another repository?
+    names_other: does this field name another repository? is_folder: the tag beside an image in the folder is that image's.
     """
     first, last = _window_of(text, start, 2 * _LINES)
     if "#" in text[first:last]:
@@ -91,9 +108,10 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
         index
         for index, line in enumerate(lines)
         if name not in written[index]
+        and not _is_in_block(lines, index, at)
         and (_names_other(line, names_other) or (line.is_image and (line.values or _has_name(lines, index))))
     ]
-    others = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
+    stems = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
     is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
     # Lines with a comment alone are read, but not counted: a file of values explains each of its fields.
     is_comment = [line.lstrip()[:1] == "#" for line in written]
@@ -104,12 +122,47 @@ def values_in_lines_near(text: str, start: int, name: str, names_other: Callable
             continue
         if is_head and index > at and _ends_block(lines[at], line):
             return
-        if index == at or not line.values or stem(line.key) in others or names_other("", line.key):
+        if index == at or not line.values or stem(line.key) in stems or names_other("", line.key):
             continue
         if index in owners and _names_other(line, names_other):
             continue  # `Image{Repository: "shop/api", Tag: "canary"}`
-        if _same_block(lines, at, index) or not any(_same_block(lines, index, other) for other in owners):
+        others_here = [other for other in owners if _same_block(lines, index, other)]
+        if is_folder and any(lines[other].content == line.content for other in others_here):
+            continue
+        if not others_here or _same_block(lines, at, index):
             yield from line.values
+
+
+def tags_further_on(text: str, start: int, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """
+    Yield the tags of more distant lines that belong to the image in this line: of its mapping, or of one around it.
+
+    A tag without an owner (`TAG`) counts up to the next image, and one with an owner (`WEB_TAG`) for its image.
+    """
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+    own = _read(text[first:last])
+    if last < 0 or not own.is_image:
+        return
+    before, after = text[max(first - _FAR, 0) : first], text[last + 1 : last + _FAR]
+    for part in (before, after):
+        for match in _FAR_TAG.finditer(part):
+            line = _read(match[0])
+            between = part[match.end() :] if part is before else part[: match.start()]
+            owner = stem(line.key)
+            is_next = part is after and line.indent < line.content
+            if not is_next and says_tag(line.key) and line.content <= own.content and owner in ("", stem(own.key)):
+                others = () if owner else map(_read, _FAR_IMAGE.findall(between))
+                is_of_other = any(
+                    other.content <= line.content and _names_other(other, names_other) for other in others
+                )
+                if not is_of_other and not _leaves(between, line.content):
+                    yield from line.values
+
+
+def _leaves(between: str, content: int) -> bool:
+    """Does the mapping at this column end in these lines?"""
+    lines = filter(str.strip, between.split("\n"))
+    return any(len(line) - len(line.lstrip()) < content or _SECTION(line) is not None for line in lines)
 
 
 def _window_of(text: str, start: int, lines: int) -> tuple[int, int]:
@@ -142,6 +195,15 @@ def _ends_block(head: _Line, line: _Line) -> bool:
     return not line.is_empty and line.indent <= head.indent and not (line.indent == head.indent < line.content)
 
 
+def _is_in_block(lines: Sequence[_Line], head: int, index: int) -> bool:
+    """Is the line in the block of this head, which then belongs to it, and to no other image?"""
+    return (
+        head < index
+        and not lines[head].values
+        and not any(_ends_block(lines[head], line) for line in lines[head + 1 : index + 1])
+    )
+
+
 def _same_block(lines: Sequence[_Line], first: int, second: int) -> bool:
     """Are these lines in one block, by indentation and sections?"""
     first, second = sorted((first, second))
@@ -157,14 +219,14 @@ def _read(line: str) -> _Line:
         attributes = dict(_ATTRIBUTE(element[3]))
         key = next((attributes[name] for name in ("key", "name", "id") if name in attributes), element[2])
         line = f"{element[1]}{key}: {attributes.get('value', element[4] or '')}"
-    text = line.lstrip(" -\t")
+    text = line.lstrip(" -\t*\u2022")
     indent, content = len(line) - len(line.lstrip()), len(line) - len(text)
     is_image = len(line) < _LONGEST_LINE and _IMAGE_LINE(line) is not None
     is_section = len(line) < _LONGEST_LINE and _SECTION(line) is not None
     match = _LINE.fullmatch(line) if len(line) < _LONGEST_LINE and not is_section else None
     if match is None:
         return _Line(indent, content, "", (), is_section, is_image, not text and not is_section)
-    key = (match[2] or "").strip().rpartition(" ")[2]
+    key = (match[2] or "").strip(" []").rpartition(" ")[2]
     value = _plain(match[5])
     if not match[3] and (pair := _PROPERTY(line)) and says_tag(pair[1]):
         key, value = pair[1], _plain(pair[2])
@@ -172,7 +234,8 @@ def _read(line: str) -> _Line:
     if match[3] == ":" and not match[4] and value.isdigit() and not is_tag_key(key):
         value = ""
     values = tuple(value for value in (*_values(key, value), *_literals(key, match[5])) if may_be_tag(value))
-    return _Line(indent, content, key, values, is_section, is_image and not says_tag(key), not text)
+    # `path: /spec/image/tag` of a patch names a field.
+    return _Line(indent, content, key, values, is_section, is_image and key != "path" and not says_tag(key), not text)
 
 
 def _values(key: str, value: str) -> Iterator[Value]:
@@ -205,5 +268,5 @@ def _plain(value: str) -> str:
     """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
     value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
     if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
-        value = value.rstrip(")]} ,;")
+        value = value.rstrip(")]}% ,;")
     return value.strip("\"'`")

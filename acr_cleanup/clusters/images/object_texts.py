@@ -43,7 +43,7 @@ _LONGEST_PATH = 64
 _DEEPEST_JSON = 4
 _LONGEST_JSON = 16 << 20
 _RUN = re.compile(r"[A-Za-z0-9_.\-/:@+$%]{40,}")
-_HEX_RUN = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_HEX_RUN = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _SHORTEST_RUN = 40
 _MOST_SEARCHED = 200
 
@@ -213,7 +213,7 @@ class ObjectTexts:
         for text in self.texts:
             if len(text.text) >= _SHORTEST_RUN:
                 for match in _RUN.finditer(text.text):
-                    for run in (match[0], *_HEX_RUN.findall(match[0])):
+                    for run in (match[0], *map(str.lower, _HEX_RUN.findall(match[0]))):
                         if run in runs:
                             holders.setdefault(run, text)
         for run in list(runs - holders.keys())[:_MOST_SEARCHED]:

@@ -1,18 +1,23 @@
-"""Is our registry's host a value near a name, or anywhere in the object? Pure."""
+"""Where our registry's host is written: near a name, anywhere in the object, or before a path that is no name. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from acr_cleanup.clusters.images import patterns
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
+from acr_cleanup.clusters.images.words import Written
 from acr_cleanup.core.references import normalise_host
 
 _REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 _LONGEST = 300
+_FEW = 8
+_TEMPLATE_SIGNS = 3
 
 
 class OurHost:
@@ -50,3 +55,28 @@ class OurHost:
         if not isinstance(value, str) or len(value) > _LONGEST:
             return False
         return self._names.is_ours(normalise_host(value.strip().rstrip("/").rpartition("//")[2]))
+
+
+def unclear_places(texts: Sequence[Text], written: Mapping[bytes, Written], names: Names) -> dict[str, str]:
+    """Where our host is written, and a template or capitals in place of the repository."""
+    unclear: dict[str, str] = {}
+    for chunk, reading in written.items():
+        if (
+            (reading.name and not reading.variable)
+            or (reading.folder and reading.tag)
+            or not patterns.HOST_AND_SLASH(chunk)
+        ):
+            continue
+        part = chunk.decode()
+        if not names.registry.mentioned_in(part):
+            continue  # before each text is searched for it
+        for text in texts:
+            if part not in text.text:
+                continue
+            start = text.text.find(part)
+            match = patterns.UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS)
+            if match and names.is_ours(match["host"]) and not match.group().startswith(("http:", "https:")):
+                unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+            if len(unclear) >= _FEW:
+                return unclear
+    return unclear

@@ -6,8 +6,14 @@ import re
 
 from acr_cleanup.core.references import TAG
 
+_BLANK = r"[ \t\u00a0]"
+# What may separate a name and its tag: a sign of assignment, a dash or an arrow, a blank, or elements of HTML.
+_BETWEEN = (
+    rf"{_BLANK}{{0,20}}(?:[,:=|;#\uff1a][>=]?|[-=]>|[\u2192\u21d2\u2013\u2014]){_BLANK}{{0,20}}"
+    rf"|{_BLANK}{{1,20}}(?:-{{1,3}}{_BLANK}{{1,20}})?|(?:</?[A-Za-z][^<>]{{0,60}}>{_BLANK}{{0,20}}){{1,4}}"
+)
 AFTER = re.compile(
-    rf"[\"'`\]]?(?:[ \t]{{0,20}}[,:=|;][>=]?[ \t]{{0,20}}|[ \t]{{1,20}}|,)[\"'\[(`]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
+    rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
 )
 # `web:` and then a quote, or a bracket.
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
@@ -22,7 +28,7 @@ OPEN_APART = re.compile(
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 # A template follows, so the text is only a part of a tag: `web:1.2-{{ … }}`.
 GOES_ON = re.compile(
-    r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
+    r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|\*(?!\*)|[~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
 )
 PATTERN = re.compile(r":?\*|\[|\\?[.][*+]|\(\?")
 RANGE_BESIDE = re.compile(r":?[~^<>]=?[0-9]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")

@@ -13,7 +13,7 @@ import html
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -23,7 +23,17 @@ _DEEPEST = 4
 _SHORTEST_BASE64 = 12
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}").fullmatch
 _HEX = re.compile(r"[0-9a-f]+").fullmatch
-_ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf])|(\W))")
+_ESCAPED = re.compile(
+    r"\\+(?:u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,4})\}|x([0-9a-fA-F]{2})|([01][0-7]{2})|([nrtbf])|(\W))"
+)
+_JSON = "eyJ"
+"""How JSON begins in base64."""
+# Anchors and aliases of YAML. Their number and the size of a block are bounded: a short text may name a long one often.
+_ANCHOR = re.compile(r"[:-] &([A-Za-z0-9_.-]{1,60}) +([^\s#&*{\[|>][^\s#]{0,200})")
+_ALIAS = re.compile(r"(?<=[:-] )\*([A-Za-z0-9_.-]{1,60})(?=[ \r\n]|$)")
+_BLOCK = re.compile(r":[ ]&([A-Za-z0-9_.-]{1,60})[ ]*\n((?:[ ]{1,20}[^\n]{1,200}\n){1,20})")
+_MERGED = re.compile(r"^([ ]*)<<: \*([A-Za-z0-9_.-]{1,60})[ ]*$", re.MULTILINE)
+_MOST_ALIASES = 1_000
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}").search
 _MOSTLY = 0.8
 _BINARY = 20
@@ -70,20 +80,46 @@ def _unpack(text: str, budget: Budget) -> Iterator[str]:
         yield plain
     if "&" in text and (plain := _ENTITY.sub(lambda match: html.unescape(match[0]), text)) != text:
         yield plain
+    if "&" in text and "*" in text and (plain := _without_aliases(text)) != text:
+        yield plain
     if len(text) < _SHORTEST_BASE64:
         return
     # Whole texts, wrapped over lines or not. Runs in other texts: `unpacked_run`.
-    if " " not in text and ":" not in text and _BASE64(joined := "".join(text.split())):
-        yield from _decoded(joined, budget)
+    if " " not in text and ":" not in text:
+        for part in _base64_in("".join(text.split())):
+            yield from _decoded(part, budget)
 
 
 def unpacked_run(run: str, budget: Budget) -> Iterator[str]:
     """Unpack a long run of base64 inside another text."""
-    if budget.left > 0 and _BASE64(run):
-        for inside in _decoded(run, budget):
+    for part in _base64_in(run) if budget.left > 0 else ():
+        for inside in _decoded(part, budget):
             budget.left -= len(inside)
             yield inside
             yield from unpacked(inside, budget, 1)
+
+
+def _base64_in(run: str) -> Iterable[str]:
+    """The run itself, or the parts of a JSON Web Token."""
+    parts = run.split(".") if _JSON in run and run.count(".") in (1, 2) else [run]
+    return [part for part in parts if len(part) >= _SHORTEST_BASE64 and _BASE64(part)]
+
+
+def _without_aliases(text: str) -> str:
+    """
+    YAML with the values of anchors in place of their aliases: scalars, and the lines of mappings that are merged.
+
+    >>> _without_aliases("x: &tag canary\\ntag: *tag\\n")
+    'x: &tag canary\\ntag: canary\\n'
+    """
+    scalars = dict(_ANCHOR.findall(text))
+    blocks = dict(_BLOCK.findall(text))
+    text = _MERGED.sub(lambda match: _merged(match[1], blocks.get(match[2], match[0])), text, _MOST_ALIASES)
+    return _ALIAS.sub(lambda match: scalars.get(match[1], match[0]), text, _MOST_ALIASES)
+
+
+def _merged(indent: str, block: str) -> str:
+    return "\n".join(f"{indent}{line.lstrip()}" for line in block.rstrip("\n").split("\n"))
 
 
 def _unquoted(text: str) -> str:
@@ -92,10 +128,10 @@ def _unquoted(text: str) -> str:
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    code, byte, letter, sign = match.groups()
+    code, braced, byte, octal, letter, sign = match.groups()
     if letter:
         return "\n" if letter in "nr" else " "
-    return sign or chr(int(code or byte, 16))
+    return sign or (chr(int(octal, 8)) if octal else chr(int(code or braced or byte, 16)))
 
 
 def _decoded(text: str, budget: Budget) -> Iterator[str]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import filterfalse
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
@@ -26,12 +27,19 @@ _LITERAL = re.compile(COMPONENT).fullmatch
 _UNFINISHED = re.compile(r"([a-z0-9][a-z0-9._-]*[-_])(?:[$%].*)?|[$%].*").fullmatch
 _TAG = re.compile(TAG).fullmatch
 _DIGEST = re.compile(DIGEST).fullmatch
-_HEX_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
+_HEX_DIGESTS = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])").findall
+_COMMITS = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])").findall
+_COMMIT_LENGTH = 40
+_SHORT_COMMITS = (7, 8, 10, 12)
 _API_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?").fullmatch
 _DIGIT = re.compile(r"[0-9]").search
 _PORT = re.compile(r"[0-9]{1,5}").fullmatch
 _ADDRESS = re.compile(r"(?!docker|oci|oras|containers)[a-z0-9+.-]+://[^/]+/?", re.IGNORECASE).fullmatch
 _API_PATHS = {"manifests": "v2", "_tags": "acr"}
+# `…/repository/shop/web/tag/1.2` of portals.
+_TAG_PATHS = frozenset({"tag", "tags", "manifests"})
+_LONGEST_NAME = 8
+_ESCAPED = re.compile(r"%(?:2[fF]|3[aA]|40)").search
 _MEASURE = re.compile(r"[0-9]+(?:ms|[smhd]|[kKMGT]i?)").fullmatch
 _SHORTEST = 3
 
@@ -84,8 +92,8 @@ def spellings(form: str) -> tuple[str, ...]:
     """
     The words that are written for a tag in its plain form.
 
-    >>> spellings("1.2")
-    ('1.2', '1.2.', 'v1.2', 'v1.2.')
+    >>> spellings("1.2"), spellings("1.2-k3s1")[-2:]
+    (('1.2', '1.2.', 'v1.2', 'v1.2.'), ('v1.2+k3s1', 'v1.2+k3s1.'))
     """
     plain = form[1:] if form[:1] == "v" and form[1:2].isdigit() else form
     forms = [plain, f"{plain}."]
@@ -93,6 +101,10 @@ def spellings(form: str) -> tuple[str, ...]:
         forms += [f"v{plain}", f"v{plain}."]
     if "_" in plain:
         forms += [form.replace("_", "+") for form in forms]
+    elif "-" in plain and plain[:1].isdigit():
+        forms += [form.replace("-", "+", 1) for form in forms]
+    if len(plain) == _COMMIT_LENGTH and _COMMITS(plain):
+        forms += [plain[:length] for length in _SHORT_COMMITS]
     return tuple(forms)
 
 
@@ -118,6 +130,9 @@ class Written(NamedTuple):
     is_url: bool = False
 
 
+_NOTHING = Written()
+
+
 def read_chunk(chunk: str, names: Names) -> Written:
     """
     Read one chunk with the names of the registry.
@@ -127,11 +142,47 @@ def read_chunk(chunk: str, names: Names) -> Written:
     >>> read_chunk("$REG/backend/app:v1", names).name, read_chunk("other/app:v1", names).name
     ('backend/app', '')
     """
-    name, at, digest = chunk.rstrip("/").partition("@")
-    if at and not _DIGEST(digest):
-        name, digest = name if "/" in name else "", ""
+    written = _read(chunk, names)
+    if written.name or written.folder or "/" not in chunk:
+        return written
+    chunk = unquote(chunk) if _ESCAPED(chunk) else chunk
+    front, _, last = chunk.rpartition("/")
+    *_, path = front.rpartition("://")
+    parts = path.rsplit("/", _LONGEST_NAME)
+    if parts[-1] in _TAG_PATHS:
+        paths = ("/".join(parts[index:-1]) for index in range(len(parts) - 1))
+        if path := next((path for path in paths if path in names.repositories), ""):
+            return _read(f"{path}:{last}", names)
+    # The registry has no capitals: a program writes them small.
+    lower = f"{front}/{last.partition(':')[0]}".lower()
+    return _read(f"{lower}{chunk[len(lower) :]}", names) if not chunk.startswith(lower) else written
+
+
+def _parts_of(chunk: str) -> tuple[str, str, str]:
+    """What is before `@`, the `@`, and what is behind it."""
+    is_package = chunk.startswith("pkg:")
+    if is_package:
+        # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.
+        chunk = chunk.partition("/")[2]
+    if chunk[:1] == "_" == chunk[-1:]:
+        chunk = chunk.strip("_")  # Markdown
+    if "%" in chunk and _ESCAPED(chunk):
+        chunk = unquote(chunk)
+    name, at, behind = chunk.rstrip("/").partition("@")
+    if at and "/" in behind:
+        name, at, behind = behind.partition("@")  # `https://user:password@host/web`
+    if at and "/" not in name and not is_package and not _DIGEST(behind.lower()):
+        name = ""
+    return name, at, behind
+
+
+def _read(chunk: str, names: Names) -> Written:
+    name, at, behind = _parts_of(chunk)
+    digest = behind.lower() if at and _DIGEST(behind.lower()) else ""
     front, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
+    if behind and not digest and not tag:
+        colon, tag, behind = at, behind, ""
     parts = [*front.split("/"), last.rstrip(".")] if slash else [last.rstrip(".")]
     if len(parts) >= 4 and (version := _API_PATHS.get(parts[-2], "/")) in parts:
         # `/v2/<repository>/manifests/<tag>`, `/acr/v1/<repository>/_tags/<tag>` of the registry's APIs.
@@ -140,7 +191,7 @@ def read_chunk(chunk: str, names: Names) -> Written:
     # `web:$TAG`, `web:1.2-%s`: a variable where the tag belongs, or a part of it.
     variable = tag.partition("$")[0].partition("%")[0] != tag
     tag = "" if variable else tag.rstrip(".")
-    is_invalid = (tag and not _TAG(tag.replace("+", "_"))) or (at and not digest and chunk.partition("@")[2])
+    is_invalid = (tag and not _TAG(tag.replace("+", "_"))) or (behind and not digest)
     if is_invalid:
         tag = colon = ""
     if tag.isdigit() and _ADDRESS(chunk):
@@ -218,16 +269,21 @@ def _resolve(literal: list[str], head: str, names: Names) -> Written:
     return Written(host=head if head == "foreign" else "")
 
 
-def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> tuple[bytes, bytes]:
+def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written], long: Iterable[str]) -> tuple[bytes, bytes]:
     """
     The words of an object, each once, packed: those with a digit or a sign, and those of letters alone.
 
-    The tags of references belong to these references, and are left out.
+    The tags of references belong to these references, and are left out. long: the runs that may contain a commit.
     """
     words = set(filterfalse(bytes.isalpha, chunks)).difference(written)
     letters = list(filter(bytes.isalpha, chunks))
     more = {word for chunk, text in written.items() if not text.is_reference for word in words_in(chunk.decode())}
+    # Tags are made of branches: `feature-abc-12` of `Feature/ABC-12`.
+    more.update(map(str.lower, list(more)))
     words.update(map(str.encode, more))
+    for run in long:
+        if not written.get(run.encode(), _NOTHING).is_reference:
+            words.update(commit[:length].encode() for commit in _COMMITS(run) for length in _SHORT_COMMITS)
     packed = b" ".join(words)
     # `suffix: -alpine`, `prefix: release-`
     packed = packed.replace(b" -", b" ").removeprefix(b"-")
@@ -240,8 +296,18 @@ def words_in(chunk: str) -> list[str]:
     return _BETWEEN_WORDS.split(chunk)
 
 
-def digests_in(words: Iterable[str]) -> Iterator[str]:
-    """The digests among these words: 64 hex digits."""
-    for word in words:
-        if len(word) == 64 and _HEX_DIGEST(word):
-            yield f"sha256:{word}"
+def digests_in(runs: Iterable[str]) -> Iterator[str]:
+    """
+    The digests in these runs of characters: 64 hex digits.
+
+    >>> list(digests_in([f"sha256-{'A' * 64}.sig"])) == ["sha256:" + "a" * 64]
+    True
+    """
+    for run in runs:
+        yield from (f"sha256:{digest.lower()}" for digest in _HEX_DIGESTS(run))
+
+
+def version_words(label: str) -> Iterator[str]:
+    """The words of a label that may be a version: all of it, and what is behind each hyphen (`helm.sh/chart: web-1.2.3`)."""
+    yield label
+    yield from (label[match.end() :] for match in re.finditer("-", label))

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acr_cleanup.clusters.images.object_texts import is_secret
 from acr_cleanup.core.references import RegistryHost
 
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
@@ -60,13 +59,11 @@ def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) ->
 
 
 def _blanked(tree: Any, is_blank: Callable[[object, object], bool]) -> Any:
-    """Copy a tree without secrets, and without the scalars that `is_blank` selects by key and value."""
+    """Copy a tree without the scalars that `is_blank` selects by key and value."""
     holder = {"": tree}
     nodes: list[Any] = [holder]
     copies: dict[int, Any] = {}
     for node in nodes:
-        if isinstance(node, dict) and is_secret(node):
-            node["value"] = None
         for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
             if key == "matchFields":
                 node[key] = None  # names of nodes

@@ -19,7 +19,6 @@ from aiohttp import web
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
-from acr_cleanup.clusters.api_server.crowd import Crowd
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.clusters.targets import KubeconfigCluster
@@ -80,28 +79,6 @@ async def test_busy_server_gets_fewer_requests_at_once() -> None:
     assert {answer.status for answer in answers} == {200}
     assert most > 3
     assert refused < 80
-
-
-async def test_crowd_is_halved_and_recovers() -> None:
-    crowd = Crowd(8)
-    async with crowd.place(), crowd.place(), crowd.place(), crowd.place():
-        crowd.note(busy=True)
-    assert crowd.limit == 2
-    for _ in range(40):
-        crowd.note(busy=False)
-    assert crowd.limit == 4
-    for _ in range(5):
-        crowd.note(busy=True)
-    assert crowd.limit == 1
-
-
-async def test_place_is_free_again_after_a_failure() -> None:
-    crowd = Crowd(1)
-    with pytest.raises(ValueError, match="x"):
-        async with crowd.place():
-            raise ValueError("x")
-    async with asyncio.timeout(5), crowd.place():
-        pass
 
 
 async def test_pauses_of_requests_differ(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,11 @@ def test_what_cannot_be_decoded_is_a_blocker(secret: dict[str, Any], seen: str) 
     assert blocker.kind == "secrets"
     assert blocker.call == "reading secrets shop/sh.helm.release.v1.web.v3"
     assert seen in blocker.seen
-    assert "revision 3" in blocker.seen
-    assert blocker.remedy
+    rollback = "Which images a rollback to revision 3 of the Helm release 'web' would start cannot be told."
+    assert blocker.seen.endswith(f" {rollback}")
+    assert blocker.remedy.startswith(
+        "If you will not roll back to it, delete that object. Otherwise restore it, or set helm-history to fewer revisions."
+    )
     assert used(found) == {"a:2"}
 
 

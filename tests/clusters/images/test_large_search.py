@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from acr_cleanup.clusters.images.large_search import distinctive_parts, made_of
+import pytest
+
+from acr_cleanup.clusters.images.large_search import LargeSearch, Unpacked, distinctive_parts, made_of
 
 
 def test_parts_of_a_tag_are_contiguous_and_distinctive() -> None:
@@ -16,3 +18,57 @@ def test_tag_is_made_of_words_of_which_one_is_distinctive() -> None:
     assert made_of("alpine-7.0.1_slim", words, letters)
     for tag in ("1.4.2", "1.4.2-bookworm", "alpine-slim", "1.4.3-alpine"):
         assert not made_of(tag, words, letters), tag
+
+
+def test_tag_is_not_made_of_more_parts_than_are_tried() -> None:
+    parts = [f"a{letter}" for letter in "abcdefgh"]
+    words, letters = {b"1.4.2"}, {part.encode() for part in parts}
+    assert made_of("-".join(["1.4.2", *parts]), words, letters)
+    assert not made_of("-".join(["1.4.2", *parts, "aa"]), words, letters)
+
+
+def test_distinctive_word_may_be_any_part_of_a_tag() -> None:
+    letters = {b"alpine", b"slim"}
+    for tag in ("1.4.2-alpine-slim", "alpine-1.4.2-slim", "alpine-slim-1.4.2"):
+        assert made_of(tag, {b"1.4.2"}, letters), tag
+        assert made_of(tag, {b"1.4.2-alpine", b"slim-1.4.2", b"alpine-1.4.2"}, letters), tag
+        assert not made_of(tag, {b"1.4.2"}, {b"alpine"}), tag
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x 1.4.2 y", ["1.4.2"]),
+        ("v1.4.2 x", ["1.4.2"]),
+        ("x 7.0.1_build.3", ["7.0.1_build.3"]),
+        ("x 7.0.1+build.3.", ["7.0.1_build.3"]),
+        ("alpine 1.4.2", ["1.4.2", "1.4.2-alpine"]),
+        ("1.4.2-alpine x", ["1.4.2-alpine"]),
+        ("1.4.2-slim 1.4.23 x1.4.2", []),
+        ("alpine x", []),
+    ],
+)
+def test_search_and_lookup_find_the_same_tags(text: str, found: list[str]) -> None:
+    """One searches the text of a large object, the other has its words."""
+    search = LargeSearch(["1.4.2", "1.4.2-alpine", "7.0.1_build.3", "2.0"])
+    words = frozenset(text.encode().split())
+    assert search.forms_in(text.encode(), lambda: (words, words)) == found
+    assert search.forms_among(words, words) == found
+
+
+def test_text_is_unpacked_only_for_a_part_of_a_tag() -> None:
+    def unpacked() -> Unpacked:
+        raise AssertionError
+
+    search = LargeSearch(["1.4.2", "3.19-alpine"])
+    assert search.forms_in(b"a 1.4.2 b", unpacked) == ["1.4.2"]
+    with pytest.raises(AssertionError):
+        search.forms_in(b"a 3.19 b", unpacked)
+
+
+def test_too_many_tags_have_no_expression() -> None:
+    """Each tag has four spellings. Without an expression, the words of the object are looked up."""
+    tags = [f"1.{number}" for number in range(1_251)]
+    assert LargeSearch(tags[:1_250]).expression is not None
+    assert LargeSearch(tags).expression is None
+    assert LargeSearch(tags).forms_among({b"1.7", b"1.9999"}, set()) == ["1.7"]

@@ -18,8 +18,6 @@ from tests.helpers.cluster_objects import kept
 from tests.helpers.mention_builders import X, config_map, custom, row
 from tests.helpers.mention_worlds import WORLDS, MentionWorld
 
-pytestmark = pytest.mark.extended
-
 FILLER = " ".join("".join(letters) for letters in itertools.islice(itertools.permutations("qzxjkvwyu", 7), 20_000))
 REPEATED = "settings of nothing in particular\n" * 5_000
 
@@ -29,8 +27,20 @@ def with_text(world: MentionWorld, text: str) -> MentionWorld:
     return replace(world, objects=objects)
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.title)
-@pytest.mark.parametrize("text", [FILLER, REPEATED], ids=["distinct", "repeated"])
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        # Most of them run with the extended tests: all take seconds.
+        pytest.param(
+            world,
+            text,
+            id=f"{kind}-{world.title}",
+            marks=[pytest.mark.extended] if number % 6 or kind != "distinct" else [],
+        )
+        for number, world in enumerate(WORLDS)
+        for kind, text in (("distinct", FILLER), ("repeated", REPEATED))
+    ],
+)
 def test_long_object_keeps_the_same_tags(world: MentionWorld, text: str) -> None:
     found = read(with_text(world, text))
     assert {repository: kept(found, repository, *tags) for repository, tags in world.tags.items()} == {
@@ -48,6 +58,7 @@ def tags_kept(text: str) -> set[str]:
     return kept(read(with_text(row("", OBJECT, TAGS, {}), text)), "shop/web", *TAGS["shop/web"])
 
 
+@pytest.mark.extended
 def test_tags_of_other_references_in_a_long_text_do_not_count() -> None:
     assert tags_kept(f"{FILLER}\n{REFERENCES}") == KEPT
 
@@ -79,6 +90,7 @@ def test_object_with_many_names_is_unpacked_once() -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.extended
 def test_many_tags_are_searched_in_many_large_objects_in_bounded_time() -> None:
     """A search costs one pass over each object, not one for each tag."""
     objects = [config_map(f"s-{number}", a=f"image: {X}/shop/web", b=f"{FILLER} 2.{number}.0") for number in range(60)]
@@ -89,6 +101,7 @@ def test_many_tags_are_searched_in_many_large_objects_in_bounded_time() -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("letters", [string.ascii_lowercase, "/:@", "{}$", "%2F", "\\u002f", "&#47;", "AAAA"])
 def test_text_of_one_mib_without_a_blank_is_read(letters: str) -> None:
     text = (letters * (1 << 20))[: 1 << 20]
@@ -108,6 +121,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("as_fields", [False, True], ids=["text", "fields"])
 @pytest.mark.parametrize("lines", HOSTILE.values(), ids=HOSTILE)
 def test_object_with_many_of_a_kind_is_read_in_bounded_time(lines: list[str], as_fields: bool) -> None:

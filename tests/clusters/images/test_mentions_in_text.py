@@ -105,7 +105,7 @@ def test_name_is_read_where_it_begins_and_ends(text: str, stays: list[str]) -> N
     assert tags | digests == (set(TAGS) if OPEN in stays else set(stays))
 
 
-@pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/Web:1"])
+@pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/API:1"])
 def test_template_of_a_repository_is_noted(text: str) -> None:
     found = read(f"run {HOST}/{text} now", "shop/web")
     (note,) = found.notes

@@ -168,12 +168,22 @@ def test_what_no_one_can_parse_is_a_blocker_if_it_mentions_our_registry(image: A
     found = read(pod("web", image))
     (blocker,) = found.blockers
     assert found.uses == {}
-    assert blocker.where == "prod"
-    assert "shop/Pod/web" in blocker.call
-    assert "spec.containers[0].image" in blocker.seen
-    assert "azurecr.io" in blocker.seen
-    assert blocker.remedy
+    assert (blocker.where, blocker.call) == ("prod", "reading shop/Pod/web")
+    shown = repr(image)[:30] if isinstance(image, str) else f"{type(image).__name__} {image}"
+    assert blocker.seen.startswith(f"spec.containers[0].image of `c0` is {shown}")
+    assert blocker.seen.endswith(": no image reference, but it names our registry.")
+    assert blocker.remedy == (
+        "Correct the image there, or delete the object; until then it is unknown which image it needs."
+    )
     assert "\n" not in str(blocker)
+
+
+def test_image_that_is_nested_too_deeply_to_show_is_a_blocker() -> None:
+    image: Any = WEB
+    for _ in range(5_000):
+        image = [image]
+    (blocker,) = read(pod("web", image)).blockers
+    assert blocker.seen == ("spec.containers[0].image of `c0` is list: no image reference, but it names our registry.")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acr_cleanup.clusters.images import yaml_tree
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=10)
@@ -89,4 +90,18 @@ def test_what_was_written_is_read(value: Any) -> None:
 @given(st.text() | st.text("&*a[]{}<:-?|>'\"\\#%! \n", max_size=80))
 def test_random_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(NotPlain):
+        documents_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [("a", 1), ("[a, b, [c]]", 5), ("a: b", 3), ("a: &x [1, 2]\nb: *x", 9), ("- &x 1\n- *x\n---\n- c", 5)],
+)
+def test_tree_has_as_many_nodes_as_its_aliases_stand_for(
+    text: str, nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_tree, "_MOST_NODES", nodes)
+    assert documents_of(text)
+    monkeypatch.setattr(yaml_tree, "_MOST_NODES", nodes - 1)
+    with pytest.raises(NotPlain):
         documents_of(text)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_digest
 
 from acr_cleanup.core.explanation import excluding_uses
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -16,6 +17,7 @@ from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.pulls import NO_PULLS, Pull, PullLog, described
+from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.drawn_inventories import NAMES, carried_out, policies, repositories
@@ -75,6 +77,24 @@ FAMILY = inventory(
 def test_pull_keeps_what_it_may_mean(pulled: Pull, kept: set[str]) -> None:
     names = {"1.0", "1.1", "1.2"}
     assert deleted_names(plan(THREE, pulled)) == names - kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("sha256:" + "1" * 12, {"1", "12"}),
+        ("sha256:" + "1" * 11, {"1", "12", "2"}),
+        ("sha256:" + "1" * 30 + "2", {"12"}),
+        ("sha256:" + "1" * 65, {"1"}),
+        ("sha256:" + "2" * 65, {"2"}),
+        ("sha256:" + "3" * 12, {"1", "12", "2"}),
+    ],
+)
+def test_malformed_digest_means_those_that_agree_with_it(text: str, kept: set[str]) -> None:
+    """Any manifest, if it is too short or agrees with none."""
+    hexes = {"1": "1" * 64, "12": "1" * 30 + "2" * 34, "2": "2" * 64}
+    tags = [replace_digest(tag(name, "a"), digest=Digest(f"sha256:{digits}")) for name, digits in hexes.items()]
+    assert deleted_names(plan(inventory(tags), pull("", text))) == {"1", "12", "2"} - kept
 
 
 def test_tag_in_other_case_is_kept() -> None:
