@@ -94,8 +94,7 @@ class RepositoryApply:
             async with self._in_progress.watch():
                 while remaining:
                     # First those for which no full look is necessary.
-                    covered = list(filter(self.looks.covers, remaining))
-                    waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
+                    covered, waiting = self.looks.covered_and_others(remaining)
                     if covered:
                         late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
                     else:
@@ -155,6 +154,8 @@ class RepositoryApply:
                 for _ in range(min(context.workers, len(wave))):
                     group.create_task(self._work(upcoming, late))
         self.looks.settled()
+        # Send the request for the counts now, and not after the work for the next batch.
+        await asyncio.sleep(0)
         return late, rest
 
     async def _look(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Confirmed, Sequence[Step]]:

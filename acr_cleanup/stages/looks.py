@@ -158,6 +158,14 @@ class Looks:
         """May this step be carried out while the decision is valid?"""
         return self._standing is not None and step.digest in self._standing.planned
 
+    def covered_and_others(self, steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+        """Return the steps that may be carried out while the decision is valid, and the others."""
+        if self._standing is None:
+            return (), steps
+        planned = self._standing.planned
+        covered = [step for step in steps if step.digest in planned]
+        return covered, [step for step in steps if step.digest not in planned] if len(covered) < len(steps) else ()
+
     async def look(
         self,
         usage: UsageIndex,

@@ -168,10 +168,14 @@ def test_unwritable_folders_stop_step_before_reading(job: Job, monkeypatch: pyte
 
 @pytest.fixture(autouse=True)
 def registry_without_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_repositories(*_: object) -> frozenset[str]:
+        return frozenset()
+
     async def read(*_: object) -> RegistryNames:
         return RegistryNames("contoso.azurecr.io", datetime.now(UTC), ())
 
-    monkeypatch.setattr("acr_cleanup.commands.collect._read_names", read)
+    monkeypatch.setattr("acr_cleanup.commands.collect.read_repository_names", no_repositories)
+    monkeypatch.setattr("acr_cleanup.commands.collect.read_registry_names", read)
 
 
 async def scanned(*_: object, **__: object) -> tuple[ClusterScan, ...]:

@@ -1,4 +1,4 @@
-"""What may be deleted if every candidate must wait: the oracle's second implementation of `probation`."""
+"""The oracle of `probation`, a second implementation: every candidate must wait."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def expected_after(
     if not earlier:
         return candidates
     kept = deepcopy(uses)
-    tags = candidates.tags - set.intersection(*(deletions.tags for deletions in earlier))
-    alone = candidates.untagged - set.intersection(*(deletions.untagged for deletions in earlier))
+    tags = {tag for tag in candidates.tags if not all(tag in deletions.tags for deletions in earlier)}
+    alone = {digest for digest in candidates.untagged if not all(digest in of.untagged for of in earlier)}
     kept.kept_digests |= {(repository.name, digest) for digest in alone}
     while True:
         kept.kept_tags |= {(repository.name, tag) for tag in tags}

@@ -50,10 +50,15 @@ class RunResult:
 
 @dataclass
 class Tool:
-    """The tool, configured for an emulated world."""
+    """
+    The tool, configured for an emulated world.
+
+    `plans_as_json`: a dry run prints report.json, which is much cheaper than the report for people.
+    """
 
     emulator: Emulator
     folder: Path
+    plans_as_json: bool = False
 
     @property
     def world(self) -> World:
@@ -65,14 +70,12 @@ class Tool:
     async def apply(self, config: Mapping[str, Any] | None = None, /, **options: str) -> RunResult:
         return await self.run(config, dry_run=False, **options)
 
-    async def run(
-        self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, as_json: bool = False, **options: str
-    ) -> RunResult:
+    async def run(self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, **options: str) -> RunResult:
         """
         Run the tool, and check that its output and its files contain no secret.
 
         `config`: the configuration file, by default that of the emulator. `options`: inputs by
-        name. `as_json`: print report.json, which is much cheaper than the report for people.
+        name.
         """
         path = self.folder / "acr-cleanup.json"
         path.write_text(json.dumps(config or self.emulator.config()), encoding="utf-8")
@@ -83,7 +86,7 @@ class Tool:
         reviewed = None if settings.apply_plan is None else read(settings.apply_plan, "apply-plan")
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
-        print_json = terminal.write if as_json else None
+        print_json = terminal.write if dry_run and self.plans_as_json else None
         code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed, print_json=print_json)
         streams = {"stdout": out.getvalue(), "stderr": err.getvalue()}
         assert_none_leaked(self.emulator, streams | files_below(report_dir))

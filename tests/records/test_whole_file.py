@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.records import whole_file
 from acr_cleanup.records.whole_file import check_replaceable, create, replace_file
 
 
@@ -35,7 +34,7 @@ def test_content_is_on_the_disk_before_the_rename_if_asked_for(
     def fsync(number: int) -> None:
         synced.append((os.fstat(number).st_size, path.read_bytes()))
 
-    monkeypatch.setattr(whole_file.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     replace_file(path, [b"after"], **sync)
     assert synced == ([(5, b"before")] if sync.get("sync") else [])
     assert path.read_bytes() == b"after"
@@ -88,7 +87,7 @@ def test_link_that_appears_in_this_moment_is_an_error(tmp_path: Path, monkeypatc
     assert (tmp_path / "other").read_bytes() == b"precious"
 
 
-def test_others_may_read_a_new_file_as_far_as_the_umask_lets_them(tmp_path: Path) -> None:
+def test_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         create(tmp_path / "new").close()

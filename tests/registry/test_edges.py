@@ -10,8 +10,8 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.registry.repository import Attributes
-from acr_cleanup.emulator.registry.state import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from acr_cleanup.emulator.registry.repository import OCI_INDEX, Attributes
+from acr_cleanup.emulator.registry.state import OCI_CONFIG, OCI_MANIFEST
 from acr_cleanup.emulator.roles import REGISTRIES, RoleDefinition
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.registry_clients import emulated_registry, world_with_tags

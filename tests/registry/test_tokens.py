@@ -352,7 +352,7 @@ async def test_requests_are_logged_for_debugging(caplog: pytest.LogCaptureFixtur
     world = World()
     world.registry.push("shop/web", "1")
     for level, logged in ((logging.WARNING, False), (logging.DEBUG, True)):
-        caplog.set_level(level)
+        caplog.set_level(level, logger="azure")
         async with emulated_registry(world) as connected:
             await connected.registry.list_repository("shop/web")
         assert ("/acr/v1/shop%2Fweb/_tags" in caplog.text) is logged

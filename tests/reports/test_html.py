@@ -267,7 +267,7 @@ def test_security_policy_allows_only_this_style_and_script() -> None:
 
 
 def large_result(repositories: int, tags: int, *, name: str = "build") -> Result:
-    """A plan of many tags: a third is deleted, a third is young, a third has a reason of its own."""
+    """A plan of many tags: a third is deleted, a third is young, a third has one reason for each tag."""
 
     def decision(number: int) -> Decision:
         tag = Tag(f"{name}-{number:07}", samples.digest(number), samples.NOW - timedelta(hours=number % 20000))
@@ -297,7 +297,7 @@ def test_page_never_exceeds_its_limit(repositories: int, tags: int, name: str) -
     assert sum(map(sum, shown.data("ages")["counts"].values())) == repositories * tags
 
 
-def test_space_that_small_repositories_leave_goes_to_the_large_one() -> None:
+def test_large_repository_gets_the_space_that_small_ones_leave() -> None:
     """Short names leave space. The repository with long names did not fit, and is read again."""
 
     def repository(name: str, tags: Iterable[str]) -> Packed:

@@ -69,6 +69,8 @@ class Trial:
     def __init__(self, generated: GeneratedWorld, tool: Tool, built: BuiltWorld, counts: Counter[str]) -> None:
         self.generated, self.tool, self.built, self.counts = generated, tool, built, counts
         self.base = tool.emulator.config()
+        # The apply makes the report for people.
+        tool.plans_as_json = True
 
     async def run(self) -> None:
         policy, uses = self.generated.policy, self.built.uses
@@ -115,8 +117,7 @@ class Trial:
         return self.built.config(policy, self.base)
 
     async def plan(self, policy: Policy, config: dict[str, Any] | None = None) -> Plan:
-        # The report for people is made by the apply.
-        ran = await self.tool.run(config or self.config(policy), dry_run=True, as_json=True)
+        ran = await self.tool.plan(config or self.config(policy))
         assert ran.code == 0, ran.out + ran.err
         document = json.loads((self.tool.folder / "report" / "plan.json").read_text(encoding="utf-8"))
         plan = Plan(ran, document["steps"])
@@ -191,14 +192,14 @@ class Trial:
         with self.restored():
             scopes = deepcopy((self.built.uses.referenced, self.built.uses.running))
             with moment(self.built.world, first):
-                ran = await self.tool.run(config, dry_run=True, as_json=True)
+                ran = await self.tool.plan(config)
             assert not (probation and ran.planned), "nothing has waited"
             earlier.append(self.bounds(before, policy, first))
             with self.restored(), moment(self.built.world, second):
                 for use in self.generated.more:
                     self.built.use(replace(use, cluster=0))
                 uses = self.built.uses
-                await self.tool.run(config, dry_run=True, as_json=True)
+                await self.tool.plan(config)
                 earlier.append(self.bounds(before, policy, second))
             self.built.uses = uses
             uses.referenced, uses.running = scopes

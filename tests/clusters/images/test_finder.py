@@ -69,7 +69,7 @@ def test_more_names_than_an_automaton_holds_are_looked_up(text: str, found: bool
     "text", ["CONTOSO.azurecr.io", "contoso.weu.geo.azurecr.io", "old.example.com", "x/team/y", "web.", "image=web"]
 )
 def test_hosts_folders_and_ends_are_found(text: str) -> None:
-    finder = Finder(Names.of(RegistryHost("contoso.azurecr.io", ("old.example.com", "")), ["team/web"]))
+    finder = Finder(Names.of(RegistryHost("contoso.azurecr.io", frozenset({"old.example.com", ""})), ["team/web"]))
     assert finder.names_something(text.encode())
     assert not finder.names_something(b"webs contoso azurecr.io team y/teams x-web")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.images.near import Value, far_tag, is_weak
+from acr_cleanup.clusters.images.far import far_tag
+from acr_cleanup.clusters.images.near import Value, is_weak
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
 
 
@@ -87,7 +88,7 @@ def test_other_field_may_say_an_image(obj: Any) -> None:
     ],
     ids=str,
 )
-def test_tag_of_an_image_that_stands_elsewhere(obj: Any, tag: Value | None) -> None:
+def test_tag_of_an_image_named_elsewhere(obj: Any, tag: Value | None) -> None:
     assert far_tag(text_of(obj, "1.2")) == tag
 
 
