@@ -1,4 +1,4 @@
-"""Answers of Entra ID and of the tools of a login, as people met them, and the advice that follows."""
+"""Refusals of Entra ID and of login tools, as users reported them, and the advice for each."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.helpers.logins import ARM, REGISTRY, cloud_of, credential_in, dead_po
 
 
 async def test_service_principal_with_secret_gets_tokens() -> None:
-    """The only request is to the configured authority."""
+    """The only request is sent to the configured authority."""
     async with Emulator(World()) as emulator:
         async with credential_in(cloud_of(emulator), emulator.environment()) as credential:
             token = await credential.get_token(REGISTRY)

@@ -1,4 +1,4 @@
-"""`acr-cleanup restore`: restores the deletions of a run that the registry can still undo."""
+"""`acr-cleanup restore`: restores what a run deleted, if the registry still has the content."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_evidence_names_the_rule() -> None:
     assert reasons(released, policy=EXAMPLE) == {"v1": [("kept-by-rule", "the rule `releases` keeps it")]}
 
 
-def test_keep_last_counts_the_tags_of_its_own_rule() -> None:
+def test_keep_last_counts_only_the_tags_of_its_rule() -> None:
     """Nothing is inherited from the top level, and other tags do not take a place."""
     rule = PolicyRule("previews", tags=("pr-*",), older_than=WEEK, keep_last=1)
     repository = inventory(

@@ -1,4 +1,4 @@
-"""The bodies and lists of referrers that a decision needs, and no others."""
+"""A decision needs some bodies and lists of referrers, and no others."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def image_graphs(draw: st.DrawFn) -> RepositoryInventory:
 def read(
     truth: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, *, backup: bool
 ) -> RepositoryInventory:
-    """The repository as a run knows it after its questions."""
+    """Return the inventory of this repository after the run has asked its questions."""
     hidden = {
         digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()

@@ -232,11 +232,11 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
 @given(inventories(), named_uses(), st.data())
 @settings(max_examples=150)
 def test_any_lost_used_tag_is_found(repository: RepositoryInventory, uses: list[ImageUse], data: st.DataObject) -> None:
-    used = sorted({suspect.reference.tag for suspect in uses if suspect.reference.tag in repository.names} - {None})
+    used = sorted({name for suspect in uses if (name := suspect.reference.tag) and name in repository.names})
     if not used:
         return
     victim = data.draw(st.sampled_from(used))
-    after = lacking(repository, [str(victim)])
+    after = lacking(repository, [victim])
 
     assert victim in names(compare_with(repository, after, *uses))
 

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from msgspec import structs
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import LockState, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
@@ -66,9 +66,9 @@ def locked_inventory() -> RepositoryInventory:
     """
     return inventory(
         [
-            structs.replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
+            structs.replace(tag("1", "a"), lock_state=LockState(locked=True, delete_enabled=False)),
             tag("2", "a"),
-            structs.replace(tag("3", "b", days=0), locked=True),
+            structs.replace(tag("3", "b", days=0), lock_state=LockState(locked=True)),
         ],
         [structs.replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
     )

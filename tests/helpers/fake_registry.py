@@ -68,8 +68,8 @@ class FakeRegistry:
         await _run(self.before_read, f"list {name}")
         return self.inventory
 
-    async def list_names(self, name: str) -> RepositoryNames:
-        return names_of(await self.list_repository(name))
+    async def list_names(self, name: str, _: object = None) -> RepositoryNames:
+        return RepositoryNames.of(await self.list_repository(name))
 
     def now(self) -> datetime | None:
         return self.clock

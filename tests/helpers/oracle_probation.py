@@ -1,4 +1,4 @@
-"""The deletions if every candidate must wait: the oracle's second implementation of `probation`."""
+"""The oracle of `probation`, a second implementation: every candidate must wait."""
 
 from __future__ import annotations
 

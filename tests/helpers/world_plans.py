@@ -1,4 +1,4 @@
-"""The deletions of a dry run of a generated world, those that the oracle expects, and those that happened."""
+"""Deletions of a dry run of a generated world, those that the oracle expects, and those carried out."""
 
 from __future__ import annotations
 

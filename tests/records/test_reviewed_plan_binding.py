@@ -1,4 +1,4 @@
-"""The deletions that a reviewed plan allows, in generated repositories."""
+"""A reviewed plan limits the deletions, in generated repositories."""
 
 from __future__ import annotations
 

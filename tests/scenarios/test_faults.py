@@ -80,7 +80,7 @@ It cannot know that the POST changes nothing. The answer of a query of logs is r
 
 
 UNREAD_MANIFEST = "cannot be read or understood"
-"""The text of the summary about a manifest that the first look could not read."""
+"""The summary's sentence about a manifest that the first look could not read."""
 
 
 class Request(NamedTuple):

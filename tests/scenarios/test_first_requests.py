@@ -1,4 +1,4 @@
-"""The requests before the clusters are read: all tokens, and the registry. And if no cluster names it."""
+"""The requests before the clusters are read: all tokens, and the registry. A registry that no cluster names."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_value_of_key_reaches_the_settings(files: ConfigFiles, name: str) -> Non
 
 
 def test_policy_and_login_are_made_of_options_only() -> None:
-    """A field without an option of its name would always keep its default."""
+    """A field without an option of its name would keep its default and ignore the user's value."""
     assert {field.name for kind in (RetentionPolicy, LoginChoice) for field in fields(kind)} <= DEFAULTS.keys()
 
 

@@ -131,7 +131,7 @@ async def test_failed_question_is_followed_by_a_list(caplog: pytest.LogCaptureFi
 
 
 async def test_refused_deletion_is_followed_by_a_list() -> None:
-    """Its remains may keep other images."""
+    """Manifests that it does not delete may keep other images."""
     registry = large()
     registry.locked_calls = {f"delete {d(1)}"}
     applied = await apply_plan(planned(registry.inventory), registry)

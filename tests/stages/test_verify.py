@@ -276,7 +276,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     """It sends no request, and does not claim success."""
 
     class RegistryWithoutRequests:
-        async def list_names(self, name: str) -> Any:
+        async def list_names(self, name: str, _: object = None) -> Any:
             raise AssertionError(name)
 
         async def resolves(self, repository: str, name: str) -> bool:
@@ -310,7 +310,7 @@ async def test_name_that_the_registry_does_not_answer_for_is_missing(caplog: pyt
 
 
 class FailingRegistry:
-    async def list_names(self, name: str) -> Any:
+    async def list_names(self, name: str, _: object = None) -> Any:
         raise ValueError(f"a bug in {name}")
 
 

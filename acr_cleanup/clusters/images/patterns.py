@@ -15,6 +15,8 @@ _BETWEEN = (
 AFTER = re.compile(
     rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
 )
+# Further tags behind the first: `web:canary,stable`.
+NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
 # `web:` and then a quote, or a bracket.
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.

@@ -1,4 +1,4 @@
-"""The text of an object with a pod spec: without values that differ between replicas."""
+"""The texts of an object with a pod spec, without those that differ between replicas."""
 
 from __future__ import annotations
 
