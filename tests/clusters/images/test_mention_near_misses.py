@@ -160,6 +160,7 @@ FURTHER: Rows = [
     ("our host and a service's name", config_map(REGISTRY=X, APP_NAME="web"), {"shop/web": "| 1.4.2 canary"}),
     ("our host and a label", config_map(registry=X, app="web", tier="frontend"), {"shop/web": "| 1.4.2 canary"}),
     ("our host's login page", config_map(u=f"https://{X}/", n="web"), {"shop/web": "| 1.4.2 canary"}),
+    ("a link to an image, without TLS", cr("Thing", "example.com/v1", url=f"http://{X}/shop/web"), {"shop/web": "| 1.4.2 canary"}),
     ("a pull secret's host", config_map(dockerconfig=json.dumps({"auths": {X: {"username": "web"}}})), {"shop/web": "| 1.4.2 canary"}),
     ("release notes of something else", config_map(n="web: fixed in kubernetes v1.28 and helm 3.12"), {"shop/web": "| 1.4.2 canary"}),
     ("a variable and a mount", lines("docker run -v $PWD:ro -e web busybox"), {"shop/web": "| 1.4.2 canary"}),
