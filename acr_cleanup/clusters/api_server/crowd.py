@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 CONNECTIONS = 6
 """To one API server. More hardly shorten a scan."""
-_AT_FIRST, _AT_MOST = 96, 160
+_AT_FIRST, _AT_MOST = 48, 160
 """
 To all API servers of a run. They share the first number equally. The rest is for those that are slow to
 answer.
@@ -115,5 +115,7 @@ class Crowd:
     def _look_for_answers(self, cpu: float) -> None:
         self._timer = None
         if self._waiting and not self._answered and time.process_time() - cpu < _STALLED * _BUSY:
-            self._further += self._shared.take(max(0, self.limit - self._shared.each - self._further))
+            # At most twice as many: each costs a handshake, and one more may be enough.
+            connections = self._shared.each + self._further
+            self._further += self._shared.take(max(0, min(connections, self.limit - connections)))
         self._admit()
