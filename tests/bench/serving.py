@@ -224,6 +224,8 @@ class Served:
     requests: list[dict[str, Any]] = field(default_factory=list)
     connections: int = 0
     """Connections opened to the registry."""
+    arrivals: list[float] = field(default_factory=list)
+    """When each request to any service arrived, as `time.time` has it."""
 
 
 @contextmanager
@@ -240,6 +242,7 @@ def served(name: str) -> Iterator[Served]:
             process.stdin.close()
         world.connections = json.loads(process.stdout.readline())
         world.requests += json.loads(process.stdout.readline())
+        world.arrivals += json.loads(process.stdout.readline())
 
 
 def cpu_of_children() -> float:
@@ -319,7 +322,8 @@ async def serve(accepted: Mapping[int, int]) -> None:
         await asyncio.to_thread(sys.stdin.read)
         log = [asdict(record) for record in emulator.world.requests if record.service == "acr"]
         print(accepted.get(int(emulator.registry_url.rpartition(":")[2]), 0))
-        print(json.dumps(log), flush=True)
+        print(json.dumps(log))
+        print(json.dumps([record.at for record in emulator.world.requests]), flush=True)
 
 
 if __name__ == "__main__":
