@@ -31,6 +31,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 from acr_cleanup.emulator.services import SUBSCRIPTION
+from tests.bench.rows import MALLOC
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.05
@@ -263,7 +264,7 @@ class Usage:
 def usage_of(words: Sequence[str], environment: Mapping[str, str]) -> Usage:
     """Run a program of Python to its end, and return its cost."""
     # Compiled modules are kept: a user compiles them only once.
-    environment = {**os.environ, **environment}
+    environment = {**os.environ, **MALLOC, **environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.monotonic()
     with Popen(
