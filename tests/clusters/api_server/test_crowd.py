@@ -126,7 +126,12 @@ async def test_slow_server_gets_more_connections(monkeypatch: pytest.MonkeyPatch
     """At most twice as many at a time: two may be enough."""
     shared = SharedConnections(96)
     take, steps = shared.take, list[int]()
-    monkeypatch.setattr(shared, "take", lambda most: steps.append(most) or take(most))
+
+    def note(most: int) -> int:
+        steps.append(most)
+        return take(most)
+
+    monkeypatch.setattr(shared, "take", note)
     crowd = Crowd(shared=shared)
     server = Server(crowd)
     tasks = await server.asked(20)
