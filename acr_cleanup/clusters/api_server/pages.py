@@ -2,8 +2,8 @@
 Reads the pages of a list into findings. The result is that of `image_uses` for each object, in a
 fraction of the time.
 
-A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Of a pod with a
-controller, only the parts that may name images are decoded, and a pod with the same parts as one that
+A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Only those parts of a pod
+with a controller that may name images are decoded, and a pod with the same parts as one that
 was read before adds only the digests in its annotations. Objects of other kinds that cannot name
 anything of the registry are only counted.
 """

@@ -80,7 +80,7 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
     if len(tags) > 1:
         borders = [match.start() for match in _SIBLINGS.finditer(line)]
         own = bisect(borders, start - first)
-        # The tags of its own element, if it has some.
+        # The tags of its element, if it has some.
         tags = [tag for tag in tags if bisect(borders, tag[0]) == own] or tags
     yield from (value for _, value in tags)
     cells = _CELLS.split(line.strip())

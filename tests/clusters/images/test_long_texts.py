@@ -58,6 +58,11 @@ def tags_kept(text: str) -> set[str]:
     return kept(read(with_text(row("", OBJECT, TAGS, {}), text)), "shop/web", *TAGS["shop/web"])
 
 
+@pytest.mark.parametrize("end", ["", ": pulled"])
+def test_tag_of_another_reference_in_a_long_text_does_not_count(end: str) -> None:
+    assert tags_kept(f"{FILLER} quay.io/x/y:1.4.1{end} {FILLER}") == KEPT
+
+
 @pytest.mark.extended
 def test_tags_of_other_references_in_a_long_text_do_not_count() -> None:
     assert tags_kept(f"{FILLER}\n{REFERENCES}") == KEPT
