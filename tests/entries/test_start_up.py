@@ -104,9 +104,8 @@ def test_garbage_is_searched_for_rarely_and_not_at_the_end() -> None:
     program = (
         "import atexit, gc\n"
         "from acr_cleanup.runtimes.garbage import relax_gc\n"
-        "known = len(gc.get_objects())\n"
         "before = gc.get_threshold()\n"
-        "atexit.register(lambda: print(gc.get_threshold() > before, gc.get_freeze_count() >= known))\n"
+        "atexit.register(lambda: print(gc.get_threshold() > before, gc.get_freeze_count() > 1000))\n"
         "relax_gc()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
