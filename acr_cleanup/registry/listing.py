@@ -47,17 +47,17 @@ async def list_names(requests: RegistryRequests, name: str, earlier: SortedNames
     earlier: digests whose texts are used again.
     """
     known = wire.KnownDigests(earlier)
-    manifests: dict[Digest, None] = {}
+    manifests: set[Digest] = set()
 
     def add_manifests(body: bytes) -> dict[Digest, tuple[str, ...]]:
         page = wire.read_digests(body, known)
-        manifests.update(dict.fromkeys(page))
+        manifests.update(page)
         return page
 
     tags, shown = await _list(requests, name, lambda body: wire.read_tag_names(body, known), add_manifests, manifests)
     for tag, digest in shown:
         tags.setdefault(tag, digest)
-    return RepositoryNames(tags, manifests.keys())
+    return RepositoryNames(tags, manifests)
 
 
 async def _list(

@@ -16,7 +16,7 @@ NAMES = st.text("ab.1", max_size=3)
 def test_names_are_a_set(names: frozenset[str], name: str) -> None:
     found = SortedNames(names)
 
-    assert found == set[object](names)
+    assert set(found) == names
     assert (name in found) == (name in names)
     assert found.get(name) == (name if name in names else None)
     assert list(found) == sorted(names)
