@@ -91,7 +91,7 @@ class RepositoryInventory:
         """
         The same tags and manifests, with other marks.
 
-        What was computed from tags and manifests alone is kept: in a large repository it takes long.
+        Values computed from tags and manifests alone are kept: in a large repository it takes long.
         """
         marked = replace(self, **changes)
         vars(marked).update((name, value) for name, value in vars(self).items() if name in _OF_THE_GRAPH)
@@ -281,7 +281,7 @@ class RepositoryInventory:
         """
         Does a kept subject keep this referrer?
 
-        An image with a tag of its own is decided by its own rules. So is an image in an index that does
+        A tagged image is decided by its own rules. So is an image in an index that does
         not list the subject, such as a conversion for another snapshotter. An attestation is listed
         together with its subject.
         """
@@ -346,7 +346,7 @@ _OF_THE_GRAPH = frozenset(
         "unlisted",
     }
 )
-"""What depends on tags and manifests only, and on no mark."""
+"""The attributes that depend on tags and manifests only, and on no mark."""
 
 
 def closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:

@@ -117,7 +117,7 @@ def removable(
     evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False, waiting: Container[str] = ()
 ) -> Removal:
     """
-    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
+    The deletions that are possible if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.

@@ -61,7 +61,7 @@ class View:
 
     @property
     def gone_verb(self) -> str:
-        """What the deleted tags were, or would be; for a reviewed plan that was not applied, where they are."""
+        """The verb for the deleted tags; for a reviewed plan that was not applied, where they are."""
         return "deleted" if self.acted else "in the reviewed plan" if self.bound else "would be deleted"
 
     @property

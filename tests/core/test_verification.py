@@ -19,10 +19,10 @@ from acr_cleanup.core.verification import (
     Baseline,
     Broken,
     Proof,
-    RepositoryNames,
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
+from tests.helpers.fake_registry import names_of
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 
 STATUS = "status.containerStatuses[0].imageID"
@@ -54,7 +54,7 @@ def compare_with(
     first = usage(*uses, runs=False)
     return compare(
         Baseline.of(before),
-        RepositoryNames.of(after),
+        names_of(after),
         first,
         later or first,
         missing=set(missing),
@@ -219,7 +219,7 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
 
     comparison = compare(
         Baseline.of(repository),
-        RepositoryNames.of(carried_out(repository, plan)),
+        names_of(carried_out(repository, plan)),
         index_,
         index_,
         missing=missing,

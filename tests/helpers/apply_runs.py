@@ -94,17 +94,22 @@ async def apply_plan(
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
     journal: object = None,
     backup: bool = False,
+    untagged_expire: bool = False,
     time_limit: float | None = 20,
 ) -> Applied:
     """
     Apply a plan.
 
     `usage_now`: what each reading of the clusters returns, unless `read_usage` is given.
+    `untagged_expire`: the registry has a retention policy.
     `time_limit`: seconds after which the run fails, None for no limit.
     """
 
     async def read() -> UsageIndex:
         return usage_now or usage()
+
+    async def expire() -> bool:
+        return untagged_expire
 
     async with asyncio.timeout(time_limit):
         return await apply(
@@ -117,6 +122,7 @@ async def apply_plan(
             on_inventory=on_inventory,
             journal=journal,  # type: ignore[arg-type]
             backup=backup,
+            untagged_expire=expire,
         )
 
 
