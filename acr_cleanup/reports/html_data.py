@@ -25,7 +25,7 @@ from acr_cleanup.core.tally import Tally
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.markdown_rows import OUTCOME_LABELS
-from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests, title
+from acr_cleanup.reports.rows import UNKNOWN_TIME, Row, said_by_title, tags_of_kept_manifests, title
 from acr_cleanup.reports.users import users
 from acr_cleanup.reports.view import View
 
@@ -361,9 +361,9 @@ def _row(row: Row, tally: Tally) -> _Sizes:
 
 def _ends_first(decisions: list[Decision]) -> Iterator[Decision]:
     """The oldest, the newest, the second oldest, …: if the rest does not fit, both ends are shown."""
-    # Sorted twice: 200,000 pairs as keys take 20 MB.
+    # Sorted twice, by the times themselves: 200,000 pairs as keys take 20 MB, and numbers 5 MB.
     order = sorted(decisions, key=lambda decision: decision.tag.name)
-    order.sort(key=lambda decision: decision.tag.updated_at.timestamp() if decision.tag.updated_at else 0)
+    order.sort(key=lambda decision: decision.tag.updated_at or UNKNOWN_TIME)
     half = (len(order) + 1) // 2
     pairs = zip_longest(order[:half], reversed(order[half:]))
     return (item for pair in pairs for item in pair if item is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -31,6 +31,10 @@ _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
     Hold.REFERRED: "the subject of a kept referrer",
     Hold.UNTAGGED: "not selected",
 }
+
+
+UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
+"""Where tags of unknown age are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,9 @@ def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
     Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
     numbers.
     """
-    # Sorted twice: 200,000 pairs as keys take 20 MB.
+    # Sorted twice, by the times themselves: 200,000 pairs as keys take 20 MB, and numbers 5 MB.
     ordered = sorted(tags, key=lambda tag: tag.name, reverse=True)
-    ordered.sort(key=lambda tag: tag.updated_at.timestamp() if tag.updated_at else 0, reverse=True)
+    ordered.sort(key=lambda tag: tag.updated_at or UNKNOWN_TIME, reverse=True)
     return ordered
 
 
