@@ -43,7 +43,9 @@ _RANGE = re.compile(
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LONGEST_TEMPLATE = 500
-_NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
+_NO_TAG_KEY = re.compile(
+    r"(?:apiversion|kind|namespace|protocol|^type|policy|subset|kubernetes\.io/revision)$", re.IGNORECASE
+).search
 # Keys of counts, measures and ports. Build numbers are tags: a `number` may be one.
 _QUANTITY_KEY = re.compile(
     r"^(?:min|max)[A-Z_]|(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
@@ -51,6 +53,12 @@ _QUANTITY_KEY = re.compile(
     re.IGNORECASE,
 ).search
 _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
+# Keys whose values say where and how a thing called like a repository runs.
+_THING_KEY = re.compile(
+    r"(?:env|environment|stage|profiles?(?:[._-]?active)?|level|mode|tier|team|branch|branches|only|receiver|match|debug|region|zone|enabled)$"
+    r"|^(?:name|active)$",
+    re.IGNORECASE,
+).search
 _AFFIX_KEY = re.compile(r"(?:variant|suffix|prefix|flavou?r|arch|architecture|platform)$", re.IGNORECASE).search
 _MOST_JOINED = 4
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
@@ -135,6 +143,14 @@ def may_be_tag(value: Value) -> bool:
     if _NO_TAG_KEY(value.key) is not None:
         return False
     return _QUANTITY_KEY(value.key) is None or _QUANTITY(value.value) is None
+
+
+def is_of_thing(value: Value) -> bool:
+    """
+    >>> is_of_thing(Value("APP_ENV", "production")), is_of_thing(Value("channel", "production"))
+    (True, False)
+    """
+    return _THING_KEY(value.key) is not None
 
 
 def is_folder_key(key: object) -> bool:

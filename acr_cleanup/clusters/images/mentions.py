@@ -248,11 +248,12 @@ class _Reader:
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
+        is_elsewhere = written.host == "foreign" and patterns.ADDRESS(text.text, start) is not None
         self._places -= 1
         if self._places < 0 or self._room < 0:
             # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
             finding.open = finding.open or ("" if beside else text.field)
-        elif not near.is_weak(text):
+        elif not (is_elsewhere or near.is_weak(text)):
             self._near(finding, text, only_tag_keys=False)
             self._near_in_text(finding, text, start, end)
             if len(self._untagged_texts) < _MOST_UNTAGGED and not finding.has_tag:
@@ -325,7 +326,10 @@ class _Reader:
             return
         is_chart = is_chart_name = not text.is_key and text.key in fields.CHART_KEYS and not only_tag_keys
         values = list(near.values_near(text, self._others.than(finding.written), only_beside=only_beside))
+        is_thing = near.names_thing(text, finding.written)
         for value in (*values, *fields.joined(values)):
+            if is_thing and fields.is_of_thing(value):
+                continue
             if only_tag_keys and not fields.is_tag_key(value.key):
                 continue
             if is_chart_name and fields.is_part_of_version(value):
@@ -368,7 +372,8 @@ class _Reader:
                     text.text, start, text.text[start:end], names_other, is_folder=only_tag_keys
                 ),
             )
-        found = list(values)
+        is_thing = near.names_thing(text, finding.written, start)
+        found = [value for value in values if not (is_thing and fields.is_of_thing(value))]
         for value in (*found, *fields.joined(found)):
             self._room -= 1
             if not only_tag_keys or fields.is_tag_key(value.key):

@@ -28,6 +28,8 @@ OPEN_APART = re.compile(
     r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
 )
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
+# The address of something else than an image.
+ADDRESS = re.compile(r"(?:git\+)?(?:https?|ssh|git|file|s3)://", re.IGNORECASE).match
 # A template follows, so the text is only a part of a tag: `web:1.2-{{ … }}`.
 GOES_ON = re.compile(
     r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|\*(?!\*)|[~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
