@@ -46,6 +46,10 @@ SPELLINGS = [
         "patch of JSON in a text": config_map(
             v="- path: /image/repository\n  value: shop/web\n- path: /image/tag\n  value: canary\n"
         ),
+        "subscripts": config_map(v="config['image'] = 'shop/web'\nconfig['tag'] = 'canary'\n"),
+        "blocks of YAML": config_map(v="image: |\n  shop/web\ntag: |\n  canary\n"),
+        "folded blocks of YAML": config_map(v="tag: >-\n  canary\nimage: >-\n  shop/web\n"),
+        "types of YAML": config_map(v="image: !!str shop/web\ntag: !!str canary\n"),
         "italics": config_map(v="It runs _shop/web:canary_ now."),
         "user and password": config_map(v=f"https://ci:x@{X}/v2/shop/web/manifests/canary"),
         "page of a portal": config_map(v="https://portal.example/#view/registries/x/repository/shop%2Fweb/tag/canary"),
@@ -114,6 +118,9 @@ FAR = [
             v="image: quay.io/o/s\nimage_tag: old\nweb_image: shop/web\nweb_image_tag: canary\n"
         ),
         "a variable of a template": config_map(v='{{- $image := "shop/web" -}}\n{{- $tag := "canary" -}}\n'),
+        "a tag alone in another list": custom(
+            matrix=[{"list": [{"app": "web", "image": "shop/web"}]}, {"list": [{"env": "old", "tag": "canary"}]}]
+        ),
         "a token": config_map(
             v=f"{token_part({'alg': 'none'})}.{token_part({'image': 'shop/web', 'tag': 'canary'})}.c2ln"
         ),

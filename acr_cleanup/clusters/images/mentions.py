@@ -286,7 +286,8 @@ class _Reader:
         for finding, text in self._untagged_texts:
             if not (finding.has_tag or finding.beside or finding.open):
                 self._far(finding, far.tags_around(text, self._others.than(finding.written)), text)
-        is_alone = len(self._found) == 1
+        longest = max((key.strip("/") for key in self._found), key=len, default="")
+        is_alone = all(f"/{longest}".endswith(f"/{key.strip('/')}") for key in self._found)
         wanting = [
             finding
             for finding in self._found.values()
@@ -294,8 +295,11 @@ class _Reader:
             and not finding.open
             and (is_alone or fields.is_image_place(finding.place))
         ]
+        of_alone = is_alone and any(
+            fields.is_image_place(finding.place) and not (finding.has_tag or finding.beside) for finding in wanting
+        )
         for text in self._texts.texts if wanting else ():
-            for value in far.image_tags(text):
+            for value in far.image_tags(text, of_alone=of_alone):
                 owner = fields.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():

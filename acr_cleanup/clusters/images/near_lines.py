@@ -38,6 +38,10 @@ _ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_.:-])(key|name|id|value)=["']([^"']*)
 # `${TAG:-canary}`; and the texts in `TAG = getenv("TAG", "canary")`.
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*+):?[-=]([^{}]*+)\}").findall
 _QUOTED = re.compile(r"""["']([^"'\s]+)["']""").findall
+# `config["tag"] = "canary"`
+_SUBSCRIPT = re.compile(r"(?<=[A-Za-z0-9_\])])\[[\"']([A-Za-z0-9_.-]+)[\"']\](?=\s*:?=)")
+# What YAML writes before a value (`!!str`), or in place of it, where the lines below have it.
+_MARK = re.compile(r"(?:!!?[A-Za-z]*\s+|[|>][-+0-9]{0,2}$)").match
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
     r"(?:(?:tag|version|revision|channel|digest)s?|(?<![A-Za-z0-9_-])-t)[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(,\s])\s{0,3}[\"'(`\u201c]{0,3}"
@@ -236,6 +240,8 @@ def _read(line: str) -> _Line:
         attributes = dict(_ATTRIBUTE(element[3]))
         key = next((attributes[name] for name in ("key", "name", "id") if name in attributes), element[2])
         line = f"{element[1]}{key}: {attributes.get('value', element[4] or '')}"
+    if "['" in line or '["' in line:
+        line = _SUBSCRIPT.sub(r".\1", line)
     text = line.lstrip(" -\t*\u2022")
     indent, content = len(line) - len(line.lstrip()), len(line) - len(text)
     is_image = len(line) < _LONGEST_LINE and _IMAGE_LINE(line) is not None
@@ -284,6 +290,8 @@ def _literals(key: str, value: str) -> Iterator[Value]:
 def _plain(value: str) -> str:
     """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
     value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
+    if value[:1] in ("!", "|", ">") and (mark := _MARK(value)):
+        value = value[mark.end() :]
     if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
         value = value.rstrip(")]}% ,;-")
     return value.strip("\"'`")

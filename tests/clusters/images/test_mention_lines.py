@@ -106,6 +106,8 @@ NOT: Rows = [
     ("a default of CUE", lines("image: {", '  repository: "shop/web"', '  tag: *"gold" | string', "}"), WEB),
     ("a tag of another key in parallel", custom(images={"front": "shop/web"}, tags={"back": "gold"}), NOTHING),
     ("a name in parts, with a tag elsewhere", custom(build={"registry": f"{X}/shop", "image": "web"}, image="web:gold"), WEB),
+    ("a tag far from two images", custom(a=[{"image": "shop/web"}, {"image": "shop/api"}], b={"c": {"d": {"tag": "gold"}}}), {"shop/web": "| gold tin", "shop/api": "| gold tin"}),
+    ("a tag far from an image with a tag", custom(a=[{"image": "shop/web", "tag": "tin"}], b={"c": {"d": {"tag": "gold"}}}), {"shop/web": "tin | gold"}),
     ("user of a host", lines("ssh web@gold uptime"), NOTHING),
     ("a tag below a thing of that name", custom(web={"service": {"monitor": {"tag": "gold"}}}), NOTHING),
     ("a setting behind a tag", lines("--set image=shop/web:lead,gold=1,tin.x=2"), {"shop/web": "lead | gold tin"}),
