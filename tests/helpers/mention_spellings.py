@@ -60,6 +60,9 @@ SPELLINGS = [
         ("commit in full", custom(image="shop/web", commit="a1b2c3d" * 5 + "e4f5a"), "sha-a1b2c3d", "sha-d3c2b1a"),
         ("short commit", custom(image="shop/web", commit="a1b2c3d"), "a1b2c3d" * 5 + "e4f5a", "d3c2b1a" * 5 + "e4f5a"),
         ("build behind a plus", custom(image="shop/web", version="v1.28.2+k3s1"), "v1.28.2-k3s1", "v1.27.2-k3s1"),
+        ("branch", custom(image="shop/web", branch="feature/login"), "feature-login", "feature-logout"),
+        ("ref of git", custom(image="shop/web", gitRef="refs/heads/main"), "main", "old"),
+        ("list in one line", config_map(v="- {ref: shop/web, tags: [canary, 'lts']}\n"), "lts", "old"),
         ("folder in a text", config_map(v="hub: $REG/shop\ntag: canary\n"), "canary", "old"),
         ("beginning", custom(image="shop/web", version="1.4.2"), "release-1.4.2", "release-1.4.1"),
     )

@@ -34,6 +34,9 @@ _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 _LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
 _LIST = re.compile(r"[,;\s]+")
 _LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
+_BRANCH_KEY = re.compile(r"branch|revision|ref$|(?:^|[^a-z])ref", re.IGNORECASE).search
+_REF = re.compile(r"^\s*refs/(?:heads|tags)/")
+_LONGEST_BRANCH = 200
 _NO_RANGE_KEY = re.compile(
     r"api|kind|policy|kube|runtime|require|target_?version|helm_?version|terraform", re.IGNORECASE
 ).search
@@ -88,9 +91,15 @@ def whole(value: Any) -> str:
 
 def entries(value: Value) -> Sequence[str]:
     """
+    The tags that a value may mean: those of a list, or the tag that is made of a branch.
+
     >>> entries(Value("tags", "canary, stable")), entries(Value("note", "canary, stable"))
     (['canary', 'stable'], ('canary, stable',))
+    >>> entries(Value("branch", "feature/login")), entries(Value("ref", "refs/heads/main"))
+    (('feature-login',), ('main',))
     """
+    if "/" in value.value and _BRANCH_KEY(value.key) and len(value.value) < _LONGEST_BRANCH:
+        return (_REF.sub("", value.value).replace("/", "-"),)
     is_list = value.key[-1:] in "sS" and len(value.value) < _LONGEST_LIST and _LIST_KEY(value.key) is not None
     return _LIST.split(value.value, _MOST_ENTRIES) if is_list else (value.value,)
 

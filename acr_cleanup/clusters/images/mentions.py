@@ -176,7 +176,7 @@ class _Reader:
         is_bold = text.text[max(start - 1, 0) : start] == "*" and chunk[:1] != "/"
         if not written.tag and patterns.PATTERN.match(following) and not is_bold:
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
-        if written.tag and chunk[-1:] == "." and following[:1] in ("*", "+"):
+        if written.tag and not written.tag[-1].isdigit() and chunk[-1] == "." and following[:1] in ("*", "+"):
             return  # `acr purge --filter 'app:pr-.*'`: a regular expression selects tags, and needs none
         if written.folder and not (written.tag and written.name):
             self._folder(written, text, start, chunk)

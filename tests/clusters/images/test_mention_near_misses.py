@@ -156,7 +156,7 @@ PATTERNS: Rows = [
 ]  # fmt: skip
 FURTHER: Rows = [
     ("a purge command", lines("acr purge --filter 'shop/web:.*' --ago 30d --untagged"), {"shop/web": "| 1.4.2 canary"}),
-    ("a purge command with the beginning of tags", lines("acr purge --filter 'shop/web:canary-.*' --filter 'shop/web:1.4.+' --ago 7d"), {"shop/web": "| 1.4.2 canary"}),
+    ("a purge command with the beginning of tags", lines("acr purge --filter 'shop/web:canary-.*' --filter 'shop/web:rc.+' --ago 7d"), {"shop/web": "| 1.4.2 canary"}),
     ("a purge command with a pattern", lines("acr purge --filter 'shop/web:^canary-.*' --ago 30d"), {"shop/web": "| 1.4.2 canary"}),
     ("our host and a service's name", config_map(REGISTRY=X, APP_NAME="web"), {"shop/web": "| 1.4.2 canary"}),
     ("our host and a label", config_map(registry=X, app="web", tier="frontend"), {"shop/web": "| 1.4.2 canary"}),
