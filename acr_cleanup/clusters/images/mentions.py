@@ -288,14 +288,16 @@ class _Reader:
         for finding, text in self._untagged_texts:
             if not (finding.has_tag or finding.beside or finding.open):
                 self._far(finding, far.tags_around(text, self._others.than(finding.written)), text)
-        longest = max((key.strip("/") for key in self._found), key=len, default="")
-        is_alone = all(f"/{longest}".endswith(f"/{key.strip('/')}") for key in self._found)
+        images = {key for key, finding in self._found.items() if "/" in key or fields.is_image_place(finding.place)}
+        images = images or set(self._found)
+        longest = max((key.strip("/") for key in images), key=len, default="")
+        is_alone = all(f"/{longest}".endswith(f"/{key.strip('/')}") for key in images)
         wanting = [
             finding
-            for finding in self._found.values()
+            for key, finding in self._found.items()
             if (is_alone or not (finding.has_tag or finding.beside or finding.bare))
             and not finding.open
-            and (is_alone or fields.is_image_place(finding.place))
+            and (key in images if is_alone else fields.is_image_place(finding.place))
         ]
         of_alone = is_alone and any(
             fields.is_image_place(finding.place) and not (finding.has_tag or finding.beside) for finding in wanting

@@ -37,7 +37,7 @@ def is_weak(text: Text) -> bool:
         return True
     if node.key == "annotations" and names_thing(text, text.text):
         return True
-    if isinstance(node.value, Mapping) and node.value.keys() <= _ITEM_KEYS:
+    if node.value and isinstance(node.value, Mapping) and node.value.keys() <= _ITEM_KEYS:
         return True  # `items: [{key: production, path: web}]` of a volume
     if text.key == "name" and isinstance(node.value, Mapping):
         lists = node.parent.key if node.parent is not None else ""

@@ -13,7 +13,7 @@ _BETWEEN = (
     rf"|{_BLANK}{{1,20}}(?:-{{1,3}}{_BLANK}{{1,20}})?|(?:</?[A-Za-z][^<>]{{0,60}}>{_BLANK}{{0,20}}){{1,4}}"
 )
 AFTER = re.compile(
-    rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
+    rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@A-Za-z0-9_-])"
 )
 # Further tags behind the first: `web:canary,stable`.
 NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
