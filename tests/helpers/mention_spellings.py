@@ -141,6 +141,9 @@ FAR = [
         row(f"far: {title}", value, T, {"shop/web": ALL})
         for title, value in {
             "folder and name in two variables": deployment(env=env(REPO_URL=f"{X}/shop", AGENT_IMAGE="web", MODE="x")),
+            "a command in place of the tag": config_map(v="docker pull $REG/shop/web:`cat VERSION`\n"),
+            "signs around variables": config_map(v="image: @HUB@/shop/web:@TAG@\n"),
+            "defaults of templates": config_map(v='image: {{ default "shop/web" .repo }}:{{ default "x" .tag }}\n'),
             "our host in another line": config_map(
                 v=f'defaults:\n  main:\n    repository: "shop/web"\n    suffix: "-ubi"\nimageRegistry: "{X}"\n'
             ),

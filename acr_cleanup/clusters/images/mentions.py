@@ -205,7 +205,8 @@ class _Reader:
             self._near_in_text(folder, text, start, start + len(chunk), only_tag_keys=True)
 
     def _completed(self, written: Written, text: Text) -> bool:
-        """Read `{repository: X/nvidia, image: driver}`, where another field completes the folder to one repository."""
+        """Read `{repository: X/nvidia, image: driver}`, where other fields complete the folder to repositories."""
+        is_completed = False
         for key, beside in near.texts_beside(text):
             self._room -= 1
             name = f"{written.folder}/{beside.text}" if fields.is_image_key(key) and self._room > 0 else ""
@@ -214,8 +215,8 @@ class _Reader:
                 self._near(finding, beside, only_tag_keys=False)
                 if written.host == "ours":
                     self._in_parts[name] = text.field
-                return True
-        return False
+                is_completed = True
+        return is_completed
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Apply rule 1, or rule 6 if a template follows the tag."""

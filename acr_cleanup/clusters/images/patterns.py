@@ -21,11 +21,12 @@ NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|`[a-z./]+ [^`\n]+`|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
     r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 OPEN_APART = re.compile(
-    r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
+    r"(?:[\"'`)} ]{1,8}|[\"'][^\"'{}\n]{0,60}\}\})"
+    r"(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
 )
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 # The address of something else than an image.
