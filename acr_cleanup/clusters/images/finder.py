@@ -17,7 +17,7 @@ _BEFORE, _AFTER = r"(?:^|[^A-Za-z0-9_.-]|\\(?:[bfnrt]|u[0-9a-fA-F]{4}))", r"\.?(
 # like a word, unless it ends with `=` or is known to be base64.
 _HIDDEN = (
     r"[0-9a-f]{64}|\\u00(?:2[def]|3[0-9a]|[46][1-9a-fA-F]|[57][0-9aA])|\\x[0-9a-f]|\\u\{|\\[01][0-7]{2}|%2[fF]|&#"
-    r"|eyJ[A-Za-z0-9_-]{10}|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}\"|\"[A-Za-z0-9+/]{10,}={1,2}\"|\"binaryData\""
+    r"|base64,|eyJ[A-Za-z0-9_-]{10}|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}\"|\"[A-Za-z0-9+/]{10,}={1,2}\"|\"binaryData\""
 )
 _LONG = 20
 _TO_WORDS = bytes(code if (chr(code).isalnum() and code < 128) or chr(code) in "_.-" else 32 for code in range(256))

@@ -41,6 +41,7 @@ _TAG_PATHS = frozenset({"tag", "tags", "manifests"})
 _LONGEST_NAME = 8
 _ESCAPED = re.compile(r"%(?:2[fF]|3[aA]|40)").search
 _MEASURE = re.compile(r"[0-9]+(?:ms|[smhd]|[kKMGT]i?)").fullmatch
+_PLACEHOLDER = re.compile(r"@([A-Za-z_][A-Za-z0-9_.]*)@")
 _SHORTEST = 3
 
 
@@ -183,6 +184,8 @@ def read_chunk(chunk: str, names: Names) -> Written:
 
 def _parts_of(chunk: str) -> tuple[str, str, str]:
     """The text before `@`, the `@`, and the text behind it."""
+    if chunk.count("@") > 1:
+        chunk = _PLACEHOLDER.sub(r"$\1", chunk)  # `@HUB@/shop/web:@TAG@`
     is_package = chunk.startswith("pkg:")
     if is_package:
         # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.
