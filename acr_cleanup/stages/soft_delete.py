@@ -133,7 +133,9 @@ def describe(policies: _Policies, *, backup: bool, registry: str = "REGISTRY") -
         )
         return Undo(text, warnings)
     enable = f"az acr config soft-delete update --registry {registry} --status enabled --days 7"
-    text = f"Soft delete is disabled: deleted manifests cannot be restored unless backup is true. Or enable it: `{enable}`."
+    text = (
+        f"Soft delete is disabled: deleted manifests cannot be restored. Set backup to true, or enable it: `{enable}`."
+    )
     return Undo(text, warnings, final=True)
 
 
