@@ -96,7 +96,7 @@ class Answer(TextPage):
     read_times: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> when it was read, in words."""
     freed: tuple[int, int] | None = None
-    """The manifests that go with it, and their bytes as listed; None if nothing is deleted, or it is not known."""
+    """The manifests that are deleted, and their bytes as listed; None if nothing is deleted, or it is not known."""
     conclusion: str = ""
     blockers: tuple[Blocker, ...] = ()
     warnings: tuple[str, ...] = ()

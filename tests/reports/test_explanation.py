@@ -143,6 +143,7 @@ def test_json_has_the_parts_of_the_page() -> None:
     assert kept["run"]["Clusters"]
     repository = json.loads("".join(explain_repository(asked).as_json()))
     assert [row["tag"] for row in repository["tags"]] == ["2.0", "1.0"]
+    assert repository["frees"] == deleted["frees"]
 
 
 def test_index_frees_its_children_too() -> None:
