@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from enum import IntEnum
 from functools import partial
 
@@ -122,11 +123,31 @@ def test_guarded_work_is_cancelled_after_the_grace_period() -> None:
     run_in_virtual_time(work)
 
 
-async def test_cancelled_guarded_work_stays_cancelled() -> None:
+async def test_cancelled_guarded_work_remains_cancelled() -> None:
     guard = StopGuard(asyncio.Event(), grace=2)
     async with guard.watch():
         task = asyncio.create_task(guard.run(asyncio.sleep(60)))
         await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+
+async def test_later_cancellation_by_another_remains_after_one_by_the_guard() -> None:
+    stop = asyncio.Event()
+    guard = StopGuard(stop, grace=0)
+
+    async def work_twice() -> None:
+        with suppress(asyncio.CancelledError):
+            await guard.run(asyncio.sleep(60))
+        await guard.run(asyncio.sleep(60))
+
+    async with guard.watch():
+        task = asyncio.create_task(work_twice())
+        await asyncio.sleep(0)
+        stop.set()
+        await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -148,7 +169,7 @@ async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.Mo
     assert signal.getsignal(signal.SIGTERM) == previous
 
 
-def test_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_hangup_remains_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user started the run with `nohup`."""
     assert signal.SIGHUP in stop_signals()
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)

@@ -22,6 +22,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
@@ -138,9 +139,13 @@ class AcrRegistry:
         """
         return await listing.list_inventory(self.requests, name)
 
-    async def list_names(self, name: str) -> RepositoryNames:
-        """List the names of every tag and manifest, as `list_repository` does."""
-        return await listing.list_names(self.requests, name)
+    async def list_names(self, name: str, earlier: SortedNames[Digest] | None = None) -> RepositoryNames:
+        """
+        List the names of every tag and manifest, as `list_repository` does.
+
+        earlier: digests of this repository in memory: their texts are used again.
+        """
+        return await listing.list_names(self.requests, name, earlier)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """

@@ -1,4 +1,4 @@
-"""Plans of which the last one stays unpacked, for reports that are written in turns."""
+"""Plans of which the last one remains unpacked, for reports that are written in turns."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ class SharedPlans(RepositoryPlans):
         self._plans = plans
         self._place = -1
         self._last: RepositoryPlan | None = None
+
+    def let_go(self) -> None:
+        """Free the unpacked plan: garbage in cycles may hold this object until it is collected."""
+        self._last = None
 
     @property
     def tallies(self) -> tuple[Tally, ...]:

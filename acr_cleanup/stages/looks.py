@@ -199,7 +199,8 @@ class Looks:
         )
         inventory = await self._without_gone(inventory, steps)
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
-        decided = await decide_repository(evidence, context.untagged_expire)
+        asked = frozenset(tag.name for step in (*steps, *rest) for tag in step.tags)
+        decided = await decide_repository(evidence, context.untagged_expire, asked=asked)
         await off_loop(len(inventory.tags), partial(context.on_inventory, inventory, usage))
         return await off_loop(len(inventory.tags), partial(self._compared, decided, steps, rest, now))
 

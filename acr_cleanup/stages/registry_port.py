@@ -13,6 +13,7 @@ from typing import Protocol
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
@@ -56,8 +57,12 @@ class Registry(Protocol):
         """List every tag and manifest of the repository."""
         ...
 
-    async def list_names(self, name: str) -> RepositoryNames:
-        """List the names of every tag and manifest of the repository."""
+    async def list_names(self, name: str, earlier: SortedNames[Digest] | None = None) -> RepositoryNames:
+        """
+        List the names of every tag and manifest of the repository.
+
+        earlier: digests of the repository in memory: their texts are used again.
+        """
         ...
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:

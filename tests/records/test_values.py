@@ -30,6 +30,15 @@ def test_names_of_a_registry_are_listed_by_repository() -> None:
     assert (listed.repository, [*listed.tags], listed.digests) == ("shop/web", ["1", "2"], frozenset({d("a")}))
 
 
+def test_names_of_further_repositories_are_joined_by_name() -> None:
+    """The time of the first reading counts: what was pushed after it may be missing."""
+    web, api = NamedRepository("shop/web", ["1.0"], [d("a")]), NamedRepository("shop/api", [], [])
+    known = RegistryNames("contoso.azurecr.io", NOW, (web,))
+    further = RegistryNames("other", NOW + timedelta(hours=1), (api,))
+
+    assert known.with_repositories(further) == replace(known, repositories=(api, web))
+
+
 @pytest.mark.parametrize("lock", [Lock(None, True, False), Lock("1", False, True)])
 def test_planned_lock_is_the_lock(lock: Lock) -> None:
     planned = PlannedLock.of(lock)

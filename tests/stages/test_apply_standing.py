@@ -113,7 +113,8 @@ async def test_deletion_by_another_client_is_noticed() -> None:
     assert tag_kinds(applied) == {"1": OutcomeKind.DELETED, "2": OutcomeKind.DELETED, "3": OutcomeKind.GONE}
 
 
-async def test_failed_question_is_followed_by_a_list() -> None:
+async def test_failed_question_is_followed_by_a_list(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "acr_cleanup")
     registry = large(2)
 
     async def refuse(call: str) -> None:
@@ -124,6 +125,9 @@ async def test_failed_question_is_followed_by_a_list() -> None:
     applied = await apply_plan(planned(registry.inventory), registry)
     assert looked(registry) == ["list", "delete", "changes", "list", "delete"]
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    assert caplog.messages == ["asking what has changed in shop/web"]
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[0] is RegistryError
 
 
 async def test_refused_deletion_is_followed_by_a_list() -> None:
@@ -165,7 +169,7 @@ async def test_relatives_are_deleted_after_a_list() -> None:
 def test_age_of_a_look_counts_from_its_first_request(
     seconds: float, starts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One deletion takes 8 seconds. Of the 20 seconds of a look, its list takes 0 or 5."""
+    """One deletion takes 8 seconds. Its list takes 0 or 5 of the 20 seconds of a look."""
     set_bound(monkeypatch, "LOOK_EVERY", 10)
     monkeypatch.setattr(looks, "LARGE", 1000)
     registry = large()
@@ -194,7 +198,7 @@ async def test_large_repository_is_decided_in_a_thread(monkeypatch: pytest.Monke
     assert threading.get_ident() not in threads
 
 
-def test_look_that_takes_longer_than_it_stays_fresh_allows_some_deletions() -> None:
+def test_look_that_takes_longer_than_it_is_fresh_allows_some_deletions() -> None:
     """Otherwise a repository that takes a minute to list could never be cleaned up."""
     registry = large(2)
 

@@ -17,14 +17,14 @@ from typing import NamedTuple
 from acr_cleanup.clusters.images.large_search import ANY_LETTERS, LargeSearch, Unpacked, distinctive_parts, made_of
 from acr_cleanup.clusters.images.names import keys_of, unfinished_of
 from acr_cleanup.clusters.images.object_mentions import BIG, CHARTS, ObjectMentions
-from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
+from acr_cleanup.clusters.images.words import beginning, beginnings, is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.workload import Workload
 
 _JOINTS = re.compile("[-_]").finditer
 _UNPACKED_AT_ONCE, _KEYS_AT_ONCE = 32, 256
-_MANY_NAMES = 16
+_MANY_NAMES, _FEW_WORDS = 16, 50_000
 # Bytes searched in large objects, and the cost of unpacking one compared with a search in it: half a minute in all.
 _MOST_SEARCHED = 20 << 30
 _UNPACKING = 10
@@ -46,6 +46,7 @@ class MentionIndex:
         self._digests = digests or {}
         self._by_key: defaultdict[str, list[int]] = defaultdict(list)
         self._table: dict[bytes, list[int]] | None = None
+        self._beginnings: frozenset[str] | None = None
         self._big: frozenset[int] = frozenset()
         for index, mentions in enumerate(self.objects):
             for key in mentions.names:
@@ -65,21 +66,21 @@ class MentionIndex:
             forms = _by_form(listed.tags)
             for key in keys:
                 self._named(key, listed, forms, found)
-        for digest in self._digests.keys() & set(listed.digests) if self._digests else ():
+        for digest in self._digests.keys() & listed.digests if self._digests else ():
             place = self._digests[digest]
             if place.used_in != listed.repository:
                 found.digest(digest, Mention(place.workload, place.field, "", digest, How.DIGEST))
         return found.done()
 
-    def _named(self, key: str, listed: ListedNames, forms: Mapping[str, list[str]], found: _Found) -> None:
+    def _named(self, key: str, listed: ListedNames, forms: Mapping[str, tuple[str, ...]], found: _Found) -> None:
         """Look up the tags of a repository in everything that is filed under one of its keys."""
         of_key = self._of_key(key)
         hits: set[int] = set()
         for word in _shared(of_key.words, forms):
             for index, how in of_key.words[word]:
                 hits.add(index)
-                found.tags(forms[word], self._mention(index, key, word, how))
-        for digest in of_key.words.keys() & set(listed.digests):
+                found.tags(forms[word] or (word,), self._mention(index, key, word, how))
+        for digest in of_key.words.keys() & listed.digests:
             for index, how in of_key.words[digest]:
                 hits.add(index)
                 found.digest(Digest(digest), self._mention(index, key, digest, how))
@@ -89,13 +90,13 @@ class MentionIndex:
         for index, words in loose.items():
             hits.add(index)
             for word in words:
-                found.tags(forms[word], self._mention(index, key, word, of_key.loose))
+                found.tags(forms[word] or (word,), self._mention(index, key, word, of_key.loose))
         for index in of_key.opened:
             found.open(self._mention(index, key, "", How.OPEN))
         self._extended(key, [index for index in of_key.given if index not in hits], forms, found)
         self._bare(key, [index for index in of_key.bare if index not in hits], listed, found)
 
-    def _extended(self, key: str, indexes: Iterable[int], forms: Mapping[str, list[str]], found: _Found) -> None:
+    def _extended(self, key: str, indexes: Iterable[int], forms: Mapping[str, tuple[str, ...]], found: _Found) -> None:
         """Add the tags that begin with a version beside the name, which the registry lacks: `535.104.05-ubuntu22.04`."""
         wanted: defaultdict[str, list[int]] = defaultdict(list)
         for index in indexes:
@@ -104,7 +105,7 @@ class MentionIndex:
         for form in forms if wanted else ():
             for match in _JOINTS(form):
                 for index in wanted.get(word := form[: match.start()], ())[:MOST_SHOWN]:
-                    found.tags(forms[form], self._mention(index, key, word, How.NEAR))
+                    found.tags(forms[form] or (form,), self._mention(index, key, word, How.NEAR))
 
     def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
         """Add objects that name a repository behind our host without a tag: `latest` if it exists, otherwise any tag."""
@@ -144,7 +145,9 @@ class MentionIndex:
 
     # -- rule 2 ------------------------------------------------------------------------------------
 
-    def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> tuple[dict[int, list[str]], list[int]]:
+    def _loose(
+        self, wanted: frozenset[int], forms: Mapping[str, tuple[str, ...]]
+    ) -> tuple[dict[int, list[str]], list[int]]:
         """
         Return the objects that contain some of the tags as distinctive words, with these words; and the objects that were
         not searched, because the searches in large objects together took too long.
@@ -152,8 +155,11 @@ class MentionIndex:
         hits: defaultdict[int, list[str]] = defaultdict(list)
         table = self._words()
         small = wanted - self._big
-        loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags))]
-        for form in loose:
+        loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags or (form,)))]
+        for form in loose if small else ():
+            if self._beginnings is not None and self._beginnings.isdisjoint(beginnings(form)):
+                # Nearly every tag of a large repository.
+                continue
             for index in self._with(form, small, table):
                 hits[index].append(form)
         skipped: list[int] = []
@@ -194,6 +200,8 @@ class MentionIndex:
                     for word in mentions.words.split():
                         table[word].append(index)
             self._table = dict(table)
+            if len(table) <= _FEW_WORDS:
+                self._beginnings = frozenset(beginning(word.decode(errors="replace")) for word in table)
         return self._table
 
     def _unpack(self, index: int) -> Unpacked:
@@ -237,10 +245,15 @@ def _all_keys(repository: str) -> Iterator[str]:
     yield from (f"{beginning}/" for beginning in unfinished_of(repository))
 
 
-def _by_form(tags: Collection[str]) -> dict[str, list[str]]:
-    forms: dict[str, list[str]] = {}
+def _by_form(tags: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Plain form -> its tags; () if the only one equals the form, as nearly always."""
+    forms: dict[str, tuple[str, ...]] = {}
     for tag in tags:
-        forms.setdefault(plain_form(tag), []).append(tag)
+        form = plain_form(tag)
+        if (known := forms.get(form)) is not None:
+            forms[form] = (*(known or (form,)), tag)
+        else:
+            forms[form] = () if form == tag else (tag,)
     return forms
 
 

@@ -108,6 +108,29 @@ def spellings(form: str) -> tuple[str, ...]:
     return tuple(forms)
 
 
+def beginnings(form: str) -> list[str]:
+    """
+    For each part of a tag between its separators, how its spellings begin (`beginning`).
+
+    >>> beginnings("release-v1.2")
+    ['release', '1.2']
+    """
+    parts = form.replace("_", "-").split("-")
+    commits = [part[:length] for part in parts if len(part) == _COMMIT_LENGTH for length in _SHORT_COMMITS]
+    return [*map(beginning, parts), *commits]
+
+
+def beginning(word: str) -> str:
+    """
+    What all spellings of a tag have in common, and often no other word has: the part before its first separator.
+
+    >>> {beginning(word) for word in spellings("1.2-k3s1")}
+    {'1.2'}
+    """
+    first = word.replace("_", "-").replace("+", "-").partition("-")[0].rstrip(".")
+    return first[1:] if first[:1] == "v" and first[1:2].isdigit() else first
+
+
 class Written(NamedTuple):
     """
     One chunk, read as a reference.
@@ -159,7 +182,7 @@ def read_chunk(chunk: str, names: Names) -> Written:
 
 
 def _parts_of(chunk: str) -> tuple[str, str, str]:
-    """What is before `@`, the `@`, and what is behind it."""
+    """The text before `@`, the `@`, and the text behind it."""
     is_package = chunk.startswith("pkg:")
     if is_package:
         # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.
