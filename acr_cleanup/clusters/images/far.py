@@ -67,10 +67,12 @@ def _is_of_other(mapping: Mapping[Any, Any], names_other: NamesOther) -> bool:
 def far_tag(text: Text) -> near.Value | None:
     """Return the value of a field like `imageTag` or `image.tag`, unless its mapping names another image."""
     mapping, key = text.node.value, text.key
-    if text.is_key or not isinstance(mapping, Mapping) or any(near.is_image_key(str(key)) for key in mapping):
+    if text.is_key or not isinstance(mapping, dict):
         return None
     pair = near.pair_of(mapping)
     name = pair[0] if pair is not None else str(key)
     if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
         name = f"{text.node.key}.{name}"
-    return near.Value(name, text.text) if _IMAGE_TAG_KEY(name) is not None else None
+    if _IMAGE_TAG_KEY(name) is None or any(near.is_image_key(str(key)) for key in mapping):
+        return None
+    return near.Value(name, text.text)
