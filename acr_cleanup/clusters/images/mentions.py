@@ -104,7 +104,7 @@ class _Reader:
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
         lasts = self._names.lasts
-        data = "\n".join([text.text for text in texts.texts]).encode(errors="replace")
+        data = texts.data()
         whole = read_long(data, self._names) if len(data) > LONG else None
         chunks, special = chunks_of(data if whole is None else whole.chunks, lasts)
         long = long_runs(data)

@@ -22,7 +22,7 @@ _LISTS_OF_VALUES = 2
 _LONGEST_COMMAND = 40
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
 _PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key", "path")
-_PAIR_VALUES = ("value", "default", "Value")
+PAIR_VALUES = ("value", "default", "Value")
 
 
 def is_weak(text: Text) -> bool:
@@ -147,7 +147,7 @@ def _scalar(key: str, value: Any) -> Iterator[Value]:
         yield Value(key, value)
     elif isinstance(value, Mapping):
         # `tag: {value: canary}`, `tag: {type: string, default: canary}`
-        for wrapped in (value[name] for name in _PAIR_VALUES if name in value):
+        for wrapped in (value[name] for name in PAIR_VALUES if name in value):
             if not isinstance(wrapped, Mapping):
                 yield from _scalar(key, wrapped)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -210,12 +210,11 @@ def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, 
 
 def pair_of(mapping: Any) -> tuple[str, Any] | None:
     """The name and the value of an element of a list of pairs."""
-    if not isinstance(mapping, Mapping) or "image" in mapping:
+    if not isinstance(mapping, Mapping) or mapping.keys().isdisjoint(PAIR_VALUES) or "image" in mapping:
         return None
-    names = (mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str))
-    values = (mapping[key] for key in _PAIR_VALUES if key in mapping)
-    name = next(names, None)
-    return (name, next(values, None)) if name is not None and not mapping.keys().isdisjoint(_PAIR_VALUES) else None
+    name = next((mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str)), None)
+    value = next((mapping[key] for key in PAIR_VALUES if key in mapping), None)
+    return (name, value) if name is not None else None
 
 
 def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
