@@ -82,10 +82,9 @@ def _resolvable(
     A digest may exist although nothing lists it.
     """
     uses_of: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
-    unlisted = {digest for digest in baseline.tags.values() if digest not in baseline.manifests}
 
     def is_listed(name: str) -> bool:
-        return name in baseline.tags or name in baseline.manifests or name in unlisted
+        return name in baseline.tags or name in baseline.manifests or name in baseline.unlisted
 
     for name, uses in uses_by_name(planned_with, baseline.repository):
         if is_listed(name) or (name not in missing and any(pulled_name(use) == name for use in uses)):
@@ -227,7 +226,7 @@ class _RepositoryComparison:
 
         Manifests that were not listed before are not checked.
         """
-        return digest in self.baseline.manifests and digest not in self.after.manifests
+        return digest not in self.after.manifests and digest in self.baseline.manifests
 
     def _taken_along(self) -> set[Digest]:
         """

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from acr_cleanup.core.manifest_table import ManifestTable
@@ -21,6 +22,7 @@ from acr_cleanup.core.manifests import Lock, LockState, Manifest, Tag
 from acr_cleanup.core.media_types import OCI_IMAGE
 from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import DigestsByTag, SortedNames
 from acr_cleanup.core.tags_by_digest import TagsByDigest, TagTimes
 
 __all__ = ["Lock", "LockState", "Manifest", "RepositoryInventory", "Tag"]
@@ -210,7 +212,7 @@ class RepositoryInventory:
 
     def missing_tags(self, names: AbstractSet[str]) -> AbstractSet[str]:
         """Those of these names that no tag has. Without `names`: its set takes 8 MB for 200,000 tags."""
-        return names - {tag.name for tag in self.tags if tag.name in names}
+        return set(names).difference(map(attrgetter("name"), self.tags)) if names else names
 
     @property
     def names(self) -> AbstractSet[str]:
@@ -220,12 +222,12 @@ class RepositoryInventory:
     @cached_property
     def named(self) -> Mapping[str, Digest]:
         """Tag name -> the digest that it names."""
-        return {tag.name: tag.digest for tag in self.tags}
+        return DigestsByTag(self.tags)
 
     @cached_property
-    def listed(self) -> Mapping[Digest, Digest]:
-        """Every listed digest, and itself: without the manifests, and to share its text."""
-        return {digest: digest for digest in self.manifests}
+    def listed(self) -> SortedNames[Digest]:
+        """Every listed digest, without the manifests."""
+        return SortedNames(self.manifests)
 
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
@@ -268,6 +270,12 @@ class RepositoryInventory:
         """The subjects, of referrers and of tags, that may be among the manifests that are not listed."""
         subjects = self.signers_of.keys() | self.referrers_of.keys() if self.hidden else frozenset()
         return frozenset(subjects - self.manifests.keys())
+
+    def related(self) -> list[Digest]:
+        """The manifests that have an edge, and those that something is attached to. Others keep only themselves."""
+        edged = (manifest.digest for manifest in self.table.edged())
+        related = dict.fromkeys(chain(edged, self.signers_of, self.referrers_of))
+        return [digest for digest in related if digest in self.manifests]
 
     def is_companion(self, referrer: Digest, subject: Digest) -> bool:
         """

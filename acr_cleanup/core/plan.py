@@ -46,7 +46,12 @@ class Decision(Struct, frozen=True, gc=False):
 
     @property
     def in_use(self) -> bool:
-        return any(reason.rule is Rule.IN_USE for reason in self.reasons)
+        return is_use(self.reasons)
+
+
+def is_use(reasons: Iterable[KeepReason]) -> bool:
+    """Do these reasons keep a tag because it is in use?"""
+    return any(reason.rule is Rule.IN_USE for reason in reasons)
 
 
 class ManifestDecision(Struct, frozen=True, gc=False):

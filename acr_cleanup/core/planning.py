@@ -17,14 +17,14 @@ removal.py says how keeping one manifest keeps others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import datetime
 from itertools import repeat
 
 from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.named import digests_in_use
-from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan, is_use
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
@@ -67,13 +67,20 @@ def nothing_to_delete(
 
 
 def plan_repository(
-    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+    inventory: RepositoryInventory,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    asked: Container[str] | None = None,
 ) -> RepositoryPlan:
     """
     Decide about one repository. Pure: the same values give the same plan, in any order.
 
     inventory: with every body read that `RepositoryInventory.unread` names. A body that is still
         unread is unknown, and no manifest of the repository is then deleted.
+    asked: the plan leaves out the decisions that keep other tags than these. They are made, but need
+        memory.
     """
     evidence = Evidence(inventory, usage, policy, now)
     # In the order of the tags: a mapping of 200,000 names takes 10 MB, as long as it is needed.
@@ -92,10 +99,15 @@ def plan_repository(
         elif not reasons[place] and tag.name not in removal.tags:
             reasons[place] = (_attached(inventory, tag, removal),)
     steps = ordered_steps(inventory, removal)
-    rule_names = (evidence.rules.of(tag).name for tag in inventory.tags)
-    in_any_order = map(Decision, inventory.tags, reasons, rule_names)
+    in_any_order = (
+        Decision(tag, of_tag, evidence.rules.of(tag).name)
+        for tag, of_tag in zip(inventory.tags, reasons, strict=True)
+        if asked is None or not of_tag or tag.name in asked
+    )
     decisions = tuple(sorted(in_any_order, key=lambda decision: decision.tag.name))
-    in_use = inventory.reachable(decision.tag.digest for decision in decisions if decision.in_use)
+    in_use = inventory.reachable(
+        tag.digest for tag, of_tag in zip(inventory.tags, reasons, strict=True) if is_use(of_tag)
+    )
     return RepositoryPlan(
         repository=inventory.name,
         decisions=decisions,

@@ -259,14 +259,14 @@ def locked(evidence: Evidence) -> KeptTags:
     Neither a locked repository nor anything that was put aside is ever unlocked.
     """
     inventory, policy = evidence.inventory, evidence.policy
+    manifests = frozenset(inventory.table.having(lambda manifest: kept_by_lock(manifest, policy)))
     for tag in inventory.tags:
-        manifest = inventory.table.traits_of(tag.digest)
         if inventory.locked:
             detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
-        elif kept_by_lock(tag, policy):
+        elif tag.locked and kept_by_lock(tag, policy):
             detail = f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED
-        elif manifest is not None and kept_by_lock(manifest, policy):
-            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
+        elif tag.digest in manifests:
+            detail = f"its manifest is {_PUT_ASIDE}" if inventory.manifests[tag.digest].put_aside else MANIFEST_LOCKED
         else:
             continue
         yield tag, KeepReason(Rule.LOCKED, detail)

@@ -158,11 +158,12 @@ class RemovableSet:
         self._alone = {
             digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting
         }
+        self._tagged_free = {tag.digest for tag in inventory.tags if tag.name in free_tags}
         self._manifests = {digest for digest, traits in inventory.table.traits() if self._is_free(digest, traits)}
         if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
-        self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
+        self._newly_kept = [digest for digest in inventory.related() if digest not in self._manifests]
         self._newly_kept += inventory.hidden_subjects
         for tag in inventory.tags:
             if tag.name not in free_tags:
@@ -193,14 +194,14 @@ class RemovableSet:
                 self._keep(digest)
 
     def _is_free(self, digest: Digest, traits: Manifest) -> bool:
-        inventory = self._inventory
-        if digest in self._used or digest in inventory.retained:
+        inventory, tagged = self._inventory, self._inventory.tags_of.keys()
+        # A kept tag keeps its manifest anyway. This way, the set is not larger than what is deleted.
+        if digest in tagged and digest not in self._tagged_free:
             return False
-        if kept_by_lock(traits, self._evidence.policy):
+        if digest in self._used or digest in inventory.retained or kept_by_lock(traits, self._evidence.policy):
             return False
-        if (tags := inventory.tags_of.get(digest)) is not None:
-            # A kept tag keeps its manifest anyway. This way, the set is not larger than what is deleted.
-            return all(tag.name in self._tags for tag in tags)
+        if digest in tagged:
+            return all(tag.name in self._tags for tag in inventory.tags_of[digest])
         if traits.subject in inventory.manifests:
             return True
         is_child = digest in inventory.parents_of or digest in self._orphans

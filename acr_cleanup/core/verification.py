@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
@@ -100,20 +101,17 @@ class Baseline:
     """
     The tags and manifests of one repository right before its first deletion.
 
-    listed: the listed digests, each by itself.
+    unlisted: digests that a tag names and no list has.
     children: index -> those of its children that existed.
     referrers: subject -> its referrers. The registry deletes them together with it.
     """
 
     repository: str
     tags: Mapping[str, Digest]
-    listed: Mapping[Digest, Digest]
+    manifests: SortedNames[Digest]
+    unlisted: frozenset[Digest]
     children: Mapping[Digest, tuple[Digest, ...]]
     referrers: Mapping[Digest, tuple[Digest, ...]]
-
-    @property
-    def manifests(self) -> AbstractSet[Digest]:
-        return self.listed.keys()
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> Baseline:
@@ -121,7 +119,8 @@ class Baseline:
         return cls(
             repository=inventory.name,
             tags=inventory.named,
-            listed=inventory.listed,
+            manifests=inventory.listed,
+            unlisted=inventory.unlisted,
             children={
                 manifest.digest: tuple(child for child in manifest.children if child in inventory.manifests)
                 for manifest in inventory.table.edged()

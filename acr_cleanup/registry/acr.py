@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
@@ -138,11 +139,11 @@ class AcrRegistry:
         """
         return await listing.list_inventory(self.requests, name)
 
-    async def list_names(self, name: str, earlier: Mapping[Digest, Digest] | None = None) -> RepositoryNames:
+    async def list_names(self, name: str, earlier: SortedNames[Digest] | None = None) -> RepositoryNames:
         """
         List the names of every tag and manifest, as `list_repository` does.
 
-        earlier: digests of this repository in memory, each by itself: their texts are used again.
+        earlier: digests of this repository in memory: their texts are used again.
         """
         return await listing.list_names(self.requests, name, earlier)
 

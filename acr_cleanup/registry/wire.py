@@ -8,17 +8,18 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import structs
 
 from acr_cleanup.core.manifests import UNLOCKED, LockState, Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.errors import InvalidReference
 
 T = TypeVar("T")
@@ -363,19 +364,15 @@ def parsed_digest(text: str) -> Digest:
 
 
 class KnownDigests(dict[str, Digest]):
-    """
-    Text -> digest, checked and kept once. Each digest is in the list of tags and in that of manifests.
+    """Text -> digest, checked and kept once for both lists. `earlier`: digests that are in memory already."""
 
-    earlier: digests that are in memory already, each by itself.
-    """
-
-    def __init__(self, earlier: Mapping[Digest, Digest] | None = None) -> None:
-        self._earlier: Any = earlier or {}
+    def __init__(self, earlier: SortedNames[Digest] | None = None) -> None:
+        self._earlier = SortedNames[Digest]() if earlier is None else earlier
 
     def __missing__(self, text: str) -> Digest:
         if (digest := self._earlier.get(text)) is None:
             digest = self[text] = parsed_digest(text)
-        return cast("Digest", digest)
+        return digest
 
 
 def _moment(value: Any) -> datetime | None:

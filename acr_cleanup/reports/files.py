@@ -110,8 +110,10 @@ def write(
     """
     paths = {report_format: folder / report_format.file_name for report_format in formats.FORMATS}
     context = replace(context, files=tuple(map(str, paths.values())))
+    shared = None
     if isinstance(result.plan.repositories, RepositoryPlans):
-        result = replace(result, plan=replace(result.plan, repositories=SharedPlans(result.plan.repositories)))
+        shared = SharedPlans(result.plan.repositories)
+        result = replace(result, plan=replace(result.plan, repositories=shared))
     writers = [
         _write_file(path, report_format.render(result, context))
         for report_format, path in paths.items()
@@ -121,7 +123,11 @@ def write(
         writers.append(_write_file(plan_file, formats.PLAN.render(result, context)))
     if reviewed is not None:
         replace_file(paths[formats.PLAN], [reviewed])
-    _in_turns(writers)
+    try:
+        _in_turns(writers)
+    finally:
+        if shared is not None:
+            shared.let_go()
     return context
 
 

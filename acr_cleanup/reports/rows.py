@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -15,7 +16,7 @@ from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.steps import Untag
-from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.usage import ClusterScan, ImageUse
 
 MISSING_MEANS = (
     "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
@@ -31,6 +32,10 @@ _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
     Hold.REFERRED: "the subject of a kept referrer",
     Hold.UNTAGGED: "not selected",
 }
+
+
+UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
+"""Where tags of unknown age are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +128,9 @@ def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
     Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
     numbers.
     """
-    # Sorted twice: 200,000 pairs as keys take 20 MB.
+    # Sorted twice, by the times themselves: 200,000 pairs as keys take 20 MB, and numbers 5 MB.
     ordered = sorted(tags, key=lambda tag: tag.name, reverse=True)
-    ordered.sort(key=lambda tag: tag.updated_at.timestamp() if tag.updated_at else 0, reverse=True)
+    ordered.sort(key=lambda tag: tag.updated_at or UNKNOWN_TIME, reverse=True)
     return ordered
 
 
@@ -164,3 +169,13 @@ def depends_on_rule(rule: Rule) -> bool:
 def said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
     return keep_rule(rule).title_suffices
+
+
+def in_order(scans: Iterable[ClusterScan]) -> list[ClusterScan]:
+    """The clusters, then the services; those with blockers first."""
+    return sorted(scans, key=lambda scan: (not scan.blockers, scan.is_service, scan.cluster))
+
+
+def most_used(scan: ClusterScan) -> list[str]:
+    """The repositories that a cluster or service uses, those with most uses first. The names are foreign text."""
+    return [name for name, _ in Counter(use.reference.repository for use in scan.uses).most_common()]

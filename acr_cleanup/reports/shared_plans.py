@@ -21,6 +21,10 @@ class SharedPlans(RepositoryPlans):
         self._place = -1
         self._last: RepositoryPlan | None = None
 
+    def let_go(self) -> None:
+        """Free the unpacked plan: garbage in cycles may hold this object until it is collected."""
+        self._last = None
+
     @property
     def tallies(self) -> tuple[Tally, ...]:
         return self._plans.tallies

@@ -375,9 +375,9 @@ def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:
 def _kept_by_reason(view: View, repository: RepositoryPlan) -> Iterator[tuple[str, list[str]]]:
     """Yield each keep reason with its tags. Tags that the same workloads use are grouped."""
     for group in view.kept(repository):
-        reasons: dict[str, list[str]] = {}
+        title, reasons = words.plain(group.title), dict[str, list[str]]()
         for tag in group.tags:
-            why = f"in use by {_users(tag, 1)}" if group.rule is Rule.IN_USE else words.plain(group.title)
+            why = f"in use by {_users(tag, 1)}" if group.rule is Rule.IN_USE else title
             reasons.setdefault(why, []).append(tag.name)
         yield from reasons.items()
 

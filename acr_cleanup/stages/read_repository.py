@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -87,17 +87,20 @@ async def never() -> bool:
     return False
 
 
-async def decide_repository(evidence: Evidence, untagged_expire: Callable[[], Awaitable[bool]]) -> DecidedRepository:
+async def decide_repository(
+    evidence: Evidence, untagged_expire: Callable[[], Awaitable[bool]], *, asked: Container[str] | None = None
+) -> DecidedRepository:
     """
     Decide one repository.
 
     untagged_expire: may the registry delete manifests without a tag? Only called if it matters: if the
         plan removes the last tag of a kept manifest.
+    asked: see `plan_repository`.
     """
     inventory = evidence.inventory
-    decide = partial(plan_repository, usage=evidence.usage, policy=evidence.policy, now=evidence.now)
+    decide = partial(plan_repository, usage=evidence.usage, policy=evidence.policy, now=evidence.now, asked=asked)
     plan = await off_loop(len(inventory.tags), partial(decide, inventory))
     if leaves_untagged(inventory, plan) and await untagged_expire():
-        evidence = replace(evidence, inventory=replace(inventory, untagged_expire=True))
+        evidence = replace(evidence, inventory=inventory.marked(untagged_expire=True))
         plan = await off_loop(len(inventory.tags), partial(decide, evidence.inventory))
     return DecidedRepository(evidence, plan)

@@ -6,13 +6,14 @@ memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Protocol
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.sorted_names import SortedNames
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
@@ -56,11 +57,11 @@ class Registry(Protocol):
         """List every tag and manifest of the repository."""
         ...
 
-    async def list_names(self, name: str, earlier: Mapping[Digest, Digest] | None = None) -> RepositoryNames:
+    async def list_names(self, name: str, earlier: SortedNames[Digest] | None = None) -> RepositoryNames:
         """
         List the names of every tag and manifest of the repository.
 
-        earlier: digests of the repository in memory, each by itself: their texts are used again.
+        earlier: digests of the repository in memory: their texts are used again.
         """
         ...
 

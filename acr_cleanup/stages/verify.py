@@ -199,7 +199,7 @@ class _Verifier:
     async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
-            after = await self.registry.list_names(repository, self.witness.standing[repository].listed)
+            after = await self.registry.list_names(repository, self.witness.standing[repository].manifests)
         except AcrCleanupError as error:
             self.unproven.append(f"{repository}: {error}")
             return None

@@ -143,3 +143,21 @@ def test_deleted_tags_are_as_old_as_their_rule_says(
         assert not rule.keep
         assert decision.tag.updated_at is not None
         assert NOW - decision.tag.updated_at >= rule.older_than
+
+
+@given(repositories(), drawn_uses(), policies(), st.lists(rules(), max_size=2), st.sets(st.integers(0, 9)))
+@settings(**DRAWN)
+def test_a_plan_about_some_tags_only_leaves_out_decisions_that_keep_others(
+    repository: RepositoryInventory,
+    uses: list[ImageUse],
+    policy: RetentionPolicy,
+    drawn: list[PolicyRule],
+    places: set[int],
+) -> None:
+    policy = replace(policy, rules=tuple(drawn))
+    asked = {tag.name for place, tag in enumerate(repository.tags) if place in places}
+    whole = decided(repository, uses, policy)
+    plan = plan_repository(repository, usage(*uses), policy, NOW, asked=asked)
+
+    shown = tuple(decision for decision in whole.decisions if decision.deletes or decision.tag.name in asked)
+    assert plan == replace(whole, decisions=shown)

@@ -312,6 +312,8 @@ class _List:
                 await self._take(answer, page)
                 if not page.token:
                     return True
+                # Of a hundred clusters, no page is kept in memory while the next one is awaited.
+                del answer, page
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)

@@ -17,14 +17,14 @@ from typing import NamedTuple
 from acr_cleanup.clusters.images.large_search import ANY_LETTERS, LargeSearch, Unpacked, distinctive_parts, made_of
 from acr_cleanup.clusters.images.names import keys_of, unfinished_of
 from acr_cleanup.clusters.images.object_mentions import BIG, CHARTS, ObjectMentions
-from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
+from acr_cleanup.clusters.images.words import beginning, beginnings, is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.workload import Workload
 
 _JOINTS = re.compile("[-_]").finditer
 _UNPACKED_AT_ONCE, _KEYS_AT_ONCE = 32, 256
-_MANY_NAMES = 16
+_MANY_NAMES, _FEW_WORDS = 16, 50_000
 # Bytes searched in large objects, and the cost of unpacking one compared with a search in it: half a minute in all.
 _MOST_SEARCHED = 20 << 30
 _UNPACKING = 10
@@ -46,6 +46,7 @@ class MentionIndex:
         self._digests = digests or {}
         self._by_key: defaultdict[str, list[int]] = defaultdict(list)
         self._table: dict[bytes, list[int]] | None = None
+        self._beginnings: frozenset[str] | None = None
         self._big: frozenset[int] = frozenset()
         for index, mentions in enumerate(self.objects):
             for key in mentions.names:
@@ -155,7 +156,10 @@ class MentionIndex:
         table = self._words()
         small = wanted - self._big
         loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags or (form,)))]
-        for form in loose:
+        for form in loose if small else ():
+            if self._beginnings is not None and self._beginnings.isdisjoint(beginnings(form)):
+                # Nearly every tag of a large repository.
+                continue
             for index in self._with(form, small, table):
                 hits[index].append(form)
         skipped: list[int] = []
@@ -196,6 +200,8 @@ class MentionIndex:
                     for word in mentions.words.split():
                         table[word].append(index)
             self._table = dict(table)
+            if len(table) <= _FEW_WORDS:
+                self._beginnings = frozenset(beginning(word.decode(errors="replace")) for word in table)
         return self._table
 
     def _unpack(self, index: int) -> Unpacked:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acr_cleanup.clusters.images.large_search import LargeSearch, Unpacked, distinctive_parts, made_of
+from acr_cleanup.clusters.images.words import beginning, beginnings, plain_form, spellings
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PARTS = st.text("v1.a", max_size=4) | st.sampled_from([COMMIT, "v1.2", "vv2", "alpine", "k3s1."])
+TAGS = st.lists(st.tuples(PARTS, st.sampled_from("-_+")), min_size=1, max_size=4)
 
 
 def test_parts_of_a_tag_are_contiguous_and_distinctive() -> None:
@@ -72,3 +79,11 @@ def test_too_many_tags_have_no_expression() -> None:
     assert LargeSearch(tags[:1_250]).expression is not None
     assert LargeSearch(tags).expression is None
     assert LargeSearch(tags).forms_among({b"1.7", b"1.9999"}, set()) == ["1.7"]
+
+
+@given(TAGS)
+def test_every_word_of_a_tag_has_a_beginning_of_the_tag(parts: list[tuple[str, str]]) -> None:
+    """A tag without any of these beginnings is not looked up."""
+    form = plain_form("".join(f"{part}{separator}" for part, separator in parts)[:-1])
+    for part in (form, *distinctive_parts(form)):
+        assert {beginning(word) for word in spellings(part)} <= {*beginnings(form)}
