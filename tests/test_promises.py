@@ -320,7 +320,7 @@ def test_10_a_limit_stops_and_does_not_truncate(shop: Shop) -> None:
     assert shop.apply(**{"max-deletions": "2", "max-deletion-percent": "67"}).deleted == {"web:0", "web:1"}
 
 
-def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
+def test_11_everything_deleted_with_an_image_is_reported(shop: Shop) -> None:
     """
     The registry deletes every referrer together with its subject, images too.
 

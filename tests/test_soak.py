@@ -1,4 +1,4 @@
-"""`make soak` in parts: each goes on where the last one ended."""
+"""`make soak` in parts: each continues after the last one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.soak import Job, Soak, jobs
 
 
-def test_part_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+def test_part_continues_after_the_last_one(tmp_path: Path) -> None:
     """A failed job does not stop the others, and is run again first."""
     all_jobs = tuple(jobs(7, 600, 0))
     ran: list[str] = []

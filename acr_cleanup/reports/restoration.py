@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 
 from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.reports import words
@@ -107,13 +110,27 @@ class RestorationReport(TextPage):
                 continue
             yield BLANK
             yield heading(f"{_TITLES[outcome]}: {_amount(items)}", _STYLES.get(outcome, "bold"))
-            rows = tuple((words.plain(str(item)), words.plain(item.detail, 1000)) for item in items[:limit])
-            yield grid(rows, indent=2)
+            yield from _rows(items, limit)
             if len(items) > limit:
                 yield line(((f"… and {len(items) - limit:,} more", "dim"),), 2)
         yield BLANK
         style = "bold green" if self.complete else "bold red"
         yield line(((self.headline, style),))
+
+
+def _rows(items: Sequence[Restored], limit: int) -> Iterator[Block]:
+    """List up to `limit` items. A reason of several items is shown once, above them."""
+    sizes = Counter(item.detail for item in items)
+    order = {detail: number for number, detail in enumerate(sizes)}
+    shown = sorted(items[:limit], key=lambda item: order[item.detail])
+    for detail, group in groupby(shown, key=attrgetter("detail")):
+        if sizes[detail] == 1:
+            yield grid([(words.plain(str(item)), words.plain(detail, 1000)) for item in group], indent=2)
+            continue
+        if detail:
+            yield line(((f"{words.plain(detail, 1000)} ({sizes[detail]:,})", ""),), 2)
+        for item in group:
+            yield line(((words.plain(str(item)), ""),), 4 if detail else 2)
 
 
 def _amount(items: Iterable[Restored]) -> str:

@@ -1,4 +1,4 @@
-"""What Entra ID and the tools of a login answer, as people met it, and the advice that follows."""
+"""Refusals of Entra ID and of login tools, as users reported them, and the advice for each."""
 
 from __future__ import annotations
 

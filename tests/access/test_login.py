@@ -18,7 +18,7 @@ from tests.helpers.logins import ARM, REGISTRY, cloud_of, credential_in, dead_po
 
 
 async def test_service_principal_with_secret_gets_tokens() -> None:
-    """The only request goes to the configured authority."""
+    """The only request is sent to the configured authority."""
     async with Emulator(World()) as emulator:
         async with credential_in(cloud_of(emulator), emulator.environment()) as credential:
             token = await credential.get_token(REGISTRY)
@@ -39,7 +39,7 @@ async def test_real_authority_is_reached_through_proxy() -> None:
         assert emulator.world.count(service="entra") == emulator.world.count(service="proxy") == 3
 
 
-async def test_federated_token_goes_to_configured_authority(tmp_path: Path) -> None:
+async def test_federated_token_is_sent_to_configured_authority(tmp_path: Path) -> None:
     """The default chain of azure-identity would send it to the public cloud."""
     world = World()
     subject = FederatedCredential(world.directory.client_id, "https://issuer.example", "me")

@@ -1,4 +1,4 @@
-"""Who else may pull: everybody with a right to pull whose images are not read."""
+"""Other identities that may pull, and whose images are not read."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ async def test_failing_cluster_does_not_affect_others() -> None:
 
 
 async def test_clusters_are_read_in_parallel_with_shared_tokens() -> None:
-    """One token for Azure Resource Manager and one for AKS, for all clusters."""
+    """All clusters share one token for Azure Resource Manager and one for AKS."""
     clusters = [shop(f"aks-{n}", auth="entra-exec") for n in range(8)]
     async with edge(*clusters, registry=OURS) as at:
         at.world.latency = 0.5

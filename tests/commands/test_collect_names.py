@@ -1,4 +1,4 @@
-"""What `collect` does with the names of the registry."""
+"""How `collect` uses the names of the registry."""
 
 from __future__ import annotations
 

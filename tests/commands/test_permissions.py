@@ -178,7 +178,7 @@ async def test_private_cluster_gets_the_roles_of_its_access(stage: Stage, access
     "options", [{"require-all-clusters": "true"}, {"subscriptions": SUBSCRIPTION.rpartition("/")[2]}]
 )
 async def test_unlisted_clusters_need_reader_on_the_subscription(stage: Stage, options: dict[str, str]) -> None:
-    """The configured cluster then needs no role Reader of its own."""
+    """The configured cluster then needs no separate role Reader."""
     assignments = (await print_script(stage, **options)).assignments()
     assert {scope for role, scope in assignments if role == roles.READER.name and scope != REGISTRY} == {SUBSCRIPTION}
 

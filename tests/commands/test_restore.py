@@ -1,4 +1,4 @@
-"""`acr-cleanup restore`: restores what a run deleted, as far as the registry still can."""
+"""`acr-cleanup restore`: restores what a run deleted, if the registry still has the content."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_evidence_names_the_rule() -> None:
     assert reasons(released, policy=EXAMPLE) == {"v1": [("kept-by-rule", "the rule `releases` keeps it")]}
 
 
-def test_keep_last_counts_the_tags_of_its_own_rule() -> None:
+def test_keep_last_counts_only_the_tags_of_its_rule() -> None:
     """Nothing is inherited from the top level, and other tags do not take a place."""
     rule = PolicyRule("previews", tags=("pr-*",), older_than=WEEK, keep_last=1)
     repository = inventory(
@@ -155,7 +155,7 @@ def test_options_of_the_top_level_bound_every_rule() -> None:
 
 
 def test_children_are_as_old_as_the_rule_of_their_index_says() -> None:
-    """Otherwise the children of a deleted preview would stay for the month of the last rule."""
+    """Otherwise the children of a deleted preview would be kept for the month of the last rule."""
     children = [image("x", days=8), image("y", days=8)]
     repository = inventory([tag("pr-1", "i", days=8)], [index("i", "xy"), *children])
 

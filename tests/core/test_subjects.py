@@ -1,4 +1,4 @@
-"""Which bodies and lists of referrers a decision needs, and that it needs no others."""
+"""A decision needs some bodies and lists of referrers, and no others."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def image_graphs(draw: st.DrawFn) -> RepositoryInventory:
 def read(
     truth: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, *, backup: bool
 ) -> RepositoryInventory:
-    """What a run knows of this repository after it asked its questions."""
+    """Return the inventory of this repository after the run has asked its questions."""
     hidden = {
         digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()
@@ -157,7 +157,7 @@ def deleted(plan: RepositoryPlan) -> set[Digest]:
 
 @given(image_graphs(), drawn_uses(), policies(), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_everything_that_goes_with_a_deleted_manifest_is_a_step(
+def test_everything_deleted_with_a_manifest_is_a_step(
     truth: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, backup: bool
 ) -> None:
     """Promise 11: the registry deletes all referrers, and nothing is gone that was not planned."""

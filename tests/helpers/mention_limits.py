@@ -1,4 +1,4 @@
-"""The rows of the truth table of mentions for folders and open references, and for what is no mention."""
+"""The rows of the truth table of mentions: folders, open references, and texts that mention no image."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from tests.helpers.mention_builders import X, config_map, custom, row
+from tests.helpers.mention_builders import ALL, X, config_map, custom, deployment, env, row
 
 
 def token_part(content: object) -> str:
@@ -89,6 +89,31 @@ FAR = [
         "a merged mapping": config_map(
             v="x: &x\n  tag: canary\n" + "a: b\n" * 9 + "web:\n  <<: *x\n  image: shop/web\n"
         ),
+        "the image of a chart": custom(web={"main": {"pod": {"image": {"tag": "canary"}}}}),
+        "the image of a chart in a text": config_map(
+            v="web:\n" + "  option: value\n" * 9 + "  image:\n    tag: canary\napi:\n  image:\n    tag: x\n"
+        ),
+        "another file of values": config_map(a="image:\n  repository: shop/web\n", b="image:\n  tag: canary\n"),
+        "an overriding parameter": custom(
+            values="image:\n  repository: shop/web\n  tag: x\n", parameters=[{"name": "image.tag", "value": "canary"}]
+        ),
+        "flags of two images": deployment(
+            args=["--image", "shop/web", "--tag", "canary", "--image", "shop/db", "--tag", "old"]
+        ),
+        "settings of two images": deployment(args=["--set=web.image=shop/web", "--set=web.tag=canary"]),
+        "commands of two images": config_map(v="run --image shop/web --tag canary && run --image shop/db --tag old"),
+        "several tags behind a name": config_map(v="shop/web:x,canary: elsewhere/web"),
+        "mappings in parallel": custom(
+            images={"front": "shop/web", "back": "x/y"}, tags={"front": "canary", "back": "old"}
+        ),
+        "a variable called VER": deployment(env=env(WEB_IMG="shop/web", A="b", B="c", C="d", D="e", WEB_VER="canary")),
+        "beside the tag of another image": custom(
+            image="quay.io/o/s", image_version="old", web_image="shop/web", web_image_version="canary"
+        ),
+        "beside the tag of another image in a text": config_map(
+            v="image: quay.io/o/s\nimage_tag: old\nweb_image: shop/web\nweb_image_tag: canary\n"
+        ),
+        "a variable of a template": config_map(v='{{- $image := "shop/web" -}}\n{{- $tag := "canary" -}}\n'),
         "a token": config_map(
             v=f"{token_part({'alg': 'none'})}.{token_part({'image': 'shop/web', 'tag': 'canary'})}.c2ln"
         ),
@@ -101,5 +126,14 @@ FAR = [
         custom(image={"repository": "shop/web", "tag": "canary", "tagSuffix": "-slim", "tagPrefix": "rel"}),
         {"shop/web": ["canary", "canary-slim", "rel-canary", "slim", "old-slim"]},
         {"shop/web": ["canary", "canary-slim", "rel-canary"]},
-    )
+    ),
+    *(
+        row(f"far: {title}", value, T, {"shop/web": ALL})
+        for title, value in {
+            "folder and name in two variables": deployment(env=env(REPO_URL=f"{X}/shop", AGENT_IMAGE="web", MODE="x")),
+            "our host in another line": config_map(
+                v=f'defaults:\n  main:\n    repository: "shop/web"\n    suffix: "-ubi"\nimageRegistry: "{X}"\n'
+            ),
+        }.items()
+    ),
 ]

@@ -1,4 +1,4 @@
-"""The truth table of mentions: what objects write, and what must stay. All other tags must go."""
+"""The truth table of mentions: what objects write, and the tags to keep. All others must be deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be deleted if every candidate must wait: the oracle's second implementation of `probation`."""
+"""The oracle of `probation`, a second implementation: every candidate must wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def expected_after(
     """
     Return what the rule deletes of that which each earlier run would have deleted without probation.
 
-    A tag waits, too, if its manifest stays because of something that waits, and would have no tag
+    A tag waits, too, if its manifest is kept because of something that waits, and would have no tag
     left.
 
     earlier: the deletions of these runs. Without one, nothing waits.

@@ -1,4 +1,4 @@
-"""A copy of one repository of the emulator, and the graph of its manifests, for the oracle."""
+"""The oracle's copy of one repository of the emulator, and the graph of its manifests."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ REGISTRY_ID = (
 
 @dataclass(frozen=True)
 class Found:
-    """What was read: the scans by subscription, and what is outside of them."""
+    """The result of reading: the scans by subscription, and the services outside of them."""
 
     scans: dict[str, ClusterScan]
     outside: Outside

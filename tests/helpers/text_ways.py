@@ -121,7 +121,7 @@ TOGETHER: Mapping[str, Way] = {
     "an argument": _container(args=lambda written: ["--verbose", f"--worker-image={written.image}"]),
     "a command": _container(command=lambda written: ["sh", "-c", f"kubectl run x --image={written.image}"]),
 }
-"""The tag stands right behind the name."""
+"""The tag follows the name directly."""
 
 SPLIT: Mapping[str, Way] = {
     "name and tag with a blank": _config(lambda written: f"{written.path} {written.tag}\n"),

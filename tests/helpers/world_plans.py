@@ -1,4 +1,4 @@
-"""What a dry run of a generated world would delete, what the oracle expects, and what is gone."""
+"""Deletions of a dry run of a generated world, those that the oracle expects, and those carried out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def planned(plan: Plan) -> set[str]:
 
 
 def wanted(expected: dict[str, Deletions]) -> set[str]:
-    """What the oracle expects to be deleted, written as in `planned`."""
+    """The deletions that the oracle expects, written as in `planned`."""
     tags = {f"{name}:{tag}" for name, deletions in expected.items() for tag in deletions.tags}
     return tags | {f"{name}@{digest}" for name, deletions in expected.items() for digest in deletions.manifests}
 

@@ -1,4 +1,4 @@
-"""What a reviewed plan may delete, in generated repositories."""
+"""A reviewed plan limits the deletions, in generated repositories."""
 
 from __future__ import annotations
 

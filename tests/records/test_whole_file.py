@@ -87,7 +87,7 @@ def test_link_that_appears_in_this_moment_is_an_error(tmp_path: Path, monkeypatc
     assert (tmp_path / "other").read_bytes() == b"precious"
 
 
-def test_others_may_read_a_new_file_as_far_as_the_umask_lets_them(tmp_path: Path) -> None:
+def test_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         create(tmp_path / "new").close()

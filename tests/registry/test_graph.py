@@ -365,7 +365,7 @@ async def test_bodies_are_read_once_and_only_if_needed() -> None:
         plan, inventory = await read_and_plan(connected)
         # Two indexes and one artifact with a tag; and five untagged artifacts, which are fewer than
         # the manifests to which they may be attached. Docker images have no edges, and the old OCI
-        # images are deleted whatever their subject is.
+        # images are deleted with any subject.
         assert bodies(connected) == 8
         assert connected.sent("GET", "/referrers/") == 0
         assert len(plan.steps) == 16

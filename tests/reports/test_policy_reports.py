@@ -1,4 +1,4 @@
-"""What explanations and reports say about the rule that governs a tag, and about the keep list."""
+"""Explanations and reports name the rule that governs a tag, and the entries of the keep list."""
 
 from __future__ import annotations
 

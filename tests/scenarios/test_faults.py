@@ -80,7 +80,7 @@ It cannot know that the POST changes nothing. The answer of a query of logs is r
 
 
 UNREAD_MANIFEST = "cannot be read or understood"
-"""What the summary says of a manifest that the first look could not read."""
+"""The summary's sentence about a manifest that the first look could not read."""
 
 
 class Request(NamedTuple):
@@ -161,7 +161,7 @@ def fixed_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FixedWorld:
     """
     Return the world, and stop the clock of the machine.
 
-    It stands still in this world: after five minutes of tests, the machine's would be ahead of it.
+    It does not advance in this world: after five minutes of tests, the machine's would be ahead of it.
     """
     connect_in_memory(monkeypatch)
     today = datetime.now(UTC)

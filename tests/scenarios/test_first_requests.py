@@ -1,4 +1,4 @@
-"""What a run asks for before it reads the clusters: all tokens, and the registry. And if no cluster names it."""
+"""The requests before the clusters are read: all tokens, and the registry. A registry that no cluster names."""
 
 from __future__ import annotations
 

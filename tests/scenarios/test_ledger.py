@@ -237,7 +237,7 @@ def test_six_weeks_of_nights(shop: LedgerWorld) -> None:
     """
     A run each noon. A nightly job runs each night until the fourth week, and is seen on Mondays only.
 
-    What it uses is kept two weeks longer. Each release is deleted a week after it could be.
+    Its images are kept two weeks longer. Each release is deleted a week after it could be.
     """
     options = {**WEEK, **TWO_WEEKS, "older_than": "10d"}
     shop.push("job", age=timedelta(days=300))

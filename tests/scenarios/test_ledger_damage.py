@@ -107,7 +107,7 @@ def test_damaged_ledger_blocks_and_is_not_replaced(shop: LedgerWorld, damage: st
 
 
 def test_ledger_in_a_folder_without_rights_blocks(shop: LedgerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the run saw could not be kept for the next one."""
+    """The run could not write the ledger for the next one."""
     monkeypatch.setattr("acr_cleanup.records.ledger_file.check_replaceable", _refuse)
 
     ran = shop.at(0, **WEEK)

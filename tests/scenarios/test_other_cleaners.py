@@ -142,7 +142,7 @@ def test_kept_image_deleted_by_others_after_the_list_asks_for_no_referrers(graph
 def test_children_in_a_later_check_are_deleted(
     graph: GraphWorld, nested: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their index was deleted after an earlier check. They would stay as untagged manifests."""
+    """Their index was deleted after an earlier check. They would remain as untagged manifests."""
     monkeypatch.setattr(apply_repository, "LOOK_EVERY", 3)
     for number in range(4):
         children = [graph.push(None), graph.push(None)]

@@ -1,4 +1,4 @@
-"""Pull logs end to end: what was pulled stays, and a log that is not whole refuses the run."""
+"""Pull logs end to end: pulled images are kept, and an incomplete log refuses the run."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def assert_rest_was_deleted(registry: RegistryState, after: Mapping[str, Any], c
 
 
 def test_kill_at_any_step_of_apply_leaves_a_journal_that_restores_everything(tmp_path: Path) -> None:
-    """What an earlier run reported is whole or gone, and the next run deletes the rest."""
+    """Images that an earlier run reported are whole or gone, and the next run deletes the rest."""
     shop = Shop()
     before = contents(shop.world.registry)
     moments: list[RegistryState] = []
@@ -252,7 +252,7 @@ def test_signal_at_any_step_of_restore_leaves_a_true_report(sent: signal.Signals
 
 
 def test_stopped_restore_does_not_wait_for_a_hanging_registry(tmp_path: Path) -> None:
-    """What was sent and not answered may be restored, and is reported as failed."""
+    """A request without an answer may have restored its item, which is reported as failed."""
     _, shop, before, journal = applied(tmp_path)
     registry = shop.world.registry
 

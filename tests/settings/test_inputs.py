@@ -53,7 +53,7 @@ TOGETHER = {
 
 
 def test_every_input_has_a_test_value() -> None:
-    """The configuration file is an argument of its own."""
+    """The configuration file is a separate argument."""
     assert VALUES.keys() | {"config-file"} == {option.name for option in OPTIONS}
 
 
@@ -75,7 +75,7 @@ def test_value_of_key_reaches_the_settings(files: ConfigFiles, name: str) -> Non
 
 
 def test_policy_and_login_are_made_of_options_only() -> None:
-    """A field without an option of its name would keep its default, whatever the user asks for."""
+    """A field without an option of its name would keep its default and ignore the user's value."""
     assert {field.name for kind in (RetentionPolicy, LoginChoice) for field in fields(kind)} <= DEFAULTS.keys()
 
 

@@ -64,7 +64,7 @@ def test_documentation_has_whole_workflows() -> None:
 
 @pytest.mark.parametrize("block", WHOLE)
 def test_every_job_that_cleans_uploads_its_reports(block: Any) -> None:
-    """Under a name of its own, whatever the outcome; and the summary knows the name."""
+    """The artifact has a separate name, after every outcome, and the summary shows it."""
     names: list[str] = []
     for steps in jobs(block):
         for place, step in enumerate(steps):

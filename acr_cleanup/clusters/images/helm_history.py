@@ -24,7 +24,7 @@ import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.images.finder import Finder
-from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.names import Names, keys_of
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.core.workload import Workload
@@ -123,20 +123,24 @@ class History:
             *((f"hooks[{at}].manifest", hook.manifest) for at, hook in hooks if hook),
         ]
         room, number = MOST_TEXT, 0
+        rendered = Findings()
         for place, text in texts:
             pieces = list(filter(self._may_name_ours, _SEPARATOR.split(text)))
             room, number = room - sum(map(len, pieces)), number + len(pieces)
             if room < 0 or number > MOST_DOCUMENTS:
                 yield _undecodable(stored, f"`{place}` is far larger than any manifest.")
                 break
-            readable = [self._read_piece(piece, workload, f"{revision}: {place}", found) for piece in pieces]
+            readable = [self._read_piece(piece, workload, f"{revision}: {place}", rendered) for piece in pieces]
             if not all(readable):
                 yield _undecodable(
                     stored, f"a document in `{place}` names our registry, and is no YAML that can be read."
                 )
+        found.add(rendered)
         try:
-            values = _overlaid(release.chart.values or {}, release.config or {})
-            found.add(uses_in_document(values, workload, f"{revision}: values", self._names))
+            merged = _overlaid(release.chart.values or {}, release.config or {})
+            values = uses_in_document(merged, workload, f"{revision}: values", self._names)
+            _complete(values, rendered)
+            found.add(values)
         except RecursionError:
             yield _undecodable(stored, "its values are nested too deeply.")
 
@@ -156,6 +160,18 @@ class History:
         for document in documents:
             found.add(uses_in_document(document, workload, field, self._names))
         return True
+
+
+def _complete(values: Findings, rendered: Findings) -> None:
+    """A chart puts the tag behind a name without one (`tag: ""`), so the manifest says which is meant if it has the name."""
+    paths = {use.reference.repository for use in rendered.uses}
+    for key, finding in (named for mentions in rendered.mentions for named in mentions.names.items()):
+        if finding.beside or finding.has_tag or finding.open or finding.bare:
+            paths.add(key.removeprefix("/"))
+    known = {key for path in paths for key in keys_of(path)}
+    for key, finding in (named for mentions in values.mentions for named in mentions.names.items()):
+        if key in known:
+            finding.open = finding.bare = ""
 
 
 def _stored(obj: Mapping[str, Any]) -> _Stored | None:
@@ -248,7 +264,7 @@ def _decode(stored: _Stored) -> _Release:
 
 
 def _undecodable(stored: _Stored, seen: str) -> ReadFailure:
-    name = quoted(f"{stored.namespace}/{stored.object_name}".lstrip("/"))
+    name = quoted(f"{stored.namespace}/{stored.object_name}".removeprefix("/"))
     what = f"revision {stored.revision} of the Helm release" if stored.revision is not None else "the Helm release"
     return ReadFailure(
         f"reading {stored.resource} {name}",

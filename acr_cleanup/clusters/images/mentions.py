@@ -18,17 +18,18 @@ The tags of the registry are not known here. The findings are compact: names, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from acr_cleanup.clusters.images import far, near, near_lines, patterns
+from acr_cleanup.clusters.images import far, fields, near, near_lines, patterns
 from acr_cleanup.clusters.images.long_texts import LONG, long_runs, read_long
-from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.names import Names, keys_of
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
+from acr_cleanup.clusters.images.other_names import OtherNames
 from acr_cleanup.clusters.images.our_host import OurHost, unclear_places
 from acr_cleanup.clusters.images.places import places_of
 from acr_cleanup.clusters.images.words import (
@@ -97,7 +98,8 @@ class _Reader:
         self._room = _MOST_NEIGHBOURS
         self._places = _MOST_PLACES
         self._names_host = False
-        self._repositories_in: dict[str, str] = {}
+        self._others = OtherNames(names)
+        self._in_parts: dict[str, str] = {}
 
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
@@ -207,14 +209,14 @@ class _Reader:
 
     def _completed(self, written: Written, text: Text) -> bool:
         """Read `{repository: X/nvidia, image: driver}`, where another field completes the folder to one repository."""
-        fields = text.node.value.items() if isinstance(text.node.value, Mapping) and not text.is_key else ()
-        for key, value in fields:
-            name = f"{written.folder}/{value}" if near.is_image_key(str(key)) and isinstance(value, str) else ""
+        for key, beside in near.texts_beside(text):
+            self._room -= 1
+            name = f"{written.folder}/{beside.text}" if fields.is_image_key(key) and self._room > 0 else ""
             if name in self._names.repositories:
                 finding = self._finding(f"/{name}", name, text)
-                self._near(finding, Text(value, text.node, key), only_tag_keys=False)
-                if written.host == "ours" and finding.has_tag:
-                    finding.bare = finding.bare or text.field
+                self._near(finding, beside, only_tag_keys=False)
+                if written.host == "ours":
+                    self._in_parts[name] = text.field
                 return True
         return False
 
@@ -226,6 +228,10 @@ class _Reader:
         if patterns.PLACEHOLDER(written.tag):
             finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
+        end = 0
+        while match := patterns.NEXT_TAG.match(following, end):
+            finding.beside.setdefault(plain_form(match[1]), text.field)
+            end = match.end()
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
     def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
@@ -256,11 +262,12 @@ class _Reader:
             self._near_in_text(finding, text, start, end)
             if len(self._untagged_texts) < _MOST_UNTAGGED and not finding.has_tag:
                 self._untagged_texts.append((finding, text))
-                names_other = self._names_other(finding)
+                names_other = self._others.than(finding.written)
                 self._far(finding, near_lines.tags_further_on(text.text, start, names_other), text)
         if written.is_url:
             return
-        if written.host == "ours" or (not text.is_key and self._host.is_beside(text)):
+        is_ours = written.host == "ours" or (not text.is_key and self._host.is_beside(text))
+        if is_ours or self._host.is_beside_line(text.text, start, end):
             finding.bare = finding.bare or text.field
 
     def _behind_variables(self, special: Iterable[bytes]) -> None:
@@ -275,29 +282,37 @@ class _Reader:
         """Apply rule 5 where host and folder are in two fields: `{registry: X, imagePath: kubevirt}`."""
         for text in self._texts.texts:
             folder = text.text.strip("/ ") if len(text.text) < _LONGEST_HOST and not text.is_key else ""
-            if folder in self._names.folders and near.is_folder_key(text.key) and self._host.is_anywhere:
+            if folder in self._names.folders and fields.is_folder_key(text.key) and self._host.is_anywhere:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
         """Give tags that are far from a name to images without a tag, unless they belong to another image."""
         for finding, text in self._untagged_texts:
             if not (finding.has_tag or finding.beside or finding.open):
-                self._far(finding, far.tags_around(text, self._names_other(finding)), text)
+                self._far(finding, far.tags_around(text, self._others.than(finding.written)), text)
+        is_alone = len(self._found) == 1
         wanting = [
             finding
             for finding in self._found.values()
-            if not (finding.has_tag or finding.beside or finding.bare or finding.open)
-            and near.is_image_place(finding.place)
+            if (is_alone or not (finding.has_tag or finding.beside or finding.bare))
+            and not finding.open
+            and (is_alone or fields.is_image_place(finding.place))
         ]
         for text in self._texts.texts if wanting else ():
-            if value := far.far_tag(text):
-                owner = near.stem(value.key)
+            for value in far.image_tags(text):
+                owner = fields.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():
                         self._far(finding, (value,), text)
 
-    def _far(self, finding: NameFinding, values: Iterable[near.Value], text: Text) -> None:
-        for word in filter(None, (near.whole(value.value) for value in values)):
+        for name, field in self._in_parts.items():
+            finding = self._found[f"/{name}"]
+            others = (self._found[key] for key in keys_of(name) if key in self._found)
+            if finding.has_tag or not any(other.beside for other in others):
+                finding.bare = finding.bare or field
+
+    def _far(self, finding: NameFinding, values: Iterable[fields.Value], text: Text) -> None:
+        for word in filter(None, (fields.whole(value.value) for value in values)):
             finding.near.setdefault(plain_form(word), text.field)
 
     # -- rule 3 ------------------------------------------------------------------------------------
@@ -313,15 +328,15 @@ class _Reader:
         if self._room < 0:
             finding.open = finding.open or text.field
             return
-        is_chart = is_chart_name = not text.is_key and text.key in near.CHART_KEYS and not only_tag_keys
-        values = list(near.values_near(text, self._names_other(finding), only_beside=only_beside))
-        for value in (*values, *near.joined(values)):
-            if only_tag_keys and not near.is_tag_key(value.key):
+        is_chart = is_chart_name = not text.is_key and text.key in fields.CHART_KEYS and not only_tag_keys
+        values = list(near.values_near(text, self._others.than(finding.written), only_beside=only_beside))
+        for value in (*values, *fields.joined(values)):
+            if only_tag_keys and not fields.is_tag_key(value.key):
                 continue
-            if is_chart_name and near.is_part_of_version(value):
+            if is_chart_name and fields.is_part_of_version(value):
                 finding.is_partial = True
                 self._open(finding, text)
-            is_chart = is_chart and not (value.key in near.CHART_VERSIONS and value.value.strip())
+            is_chart = is_chart and not (value.key in fields.CHART_VERSIONS and value.value.strip())
             self._value(finding, value, text)
         if is_chart:
             # A chart without a version is the newest one.
@@ -330,20 +345,20 @@ class _Reader:
     def _open(self, finding: NameFinding, text: Text) -> None:
         """A chart is often called like an image: it counts if charts come from our registry."""
         beside = text.node.value.values() if isinstance(text.node.value, Mapping) else ()
-        if text.key in near.CHART_KEYS and not any(self._host.is_place(value) for value in beside):
+        if text.key in fields.CHART_KEYS and not any(self._host.is_place(value) for value in beside):
             finding.open_chart = finding.open_chart or text.field
         else:
             finding.open = finding.open or text.field
 
-    def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
-        if near.is_range(value) or near.is_template(value):
+    def _value(self, finding: NameFinding, value: fields.Value, text: Text) -> None:
+        if fields.is_range(value) or fields.is_template(value):
             self._open(finding, text)
-        for entry in near.entries(value):
-            if digest := near.digest_of(entry):
+        for entry in fields.entries(value):
+            if digest := fields.digest_of(entry):
                 finding.beside.setdefault(digest, text.field)
                 finding.has_tag = True
-            if word := near.whole(entry):
-                finding.has_tag = finding.has_tag or near.says_tag(value.key)
+            if word := fields.whole(entry):
+                finding.has_tag = finding.has_tag or fields.says_tag(value.key)
                 finding.near.setdefault(plain_form(word), text.field)
 
     def _near_in_text(
@@ -351,7 +366,7 @@ class _Reader:
     ) -> None:
         values = near_lines.values_in_line_near(text.text, start, end)
         if "\n" in text.text:
-            names_other = self._names_other(finding)
+            names_other = self._others.than(finding.written)
             values = chain(
                 values,
                 near_lines.values_in_lines_near(
@@ -359,42 +374,13 @@ class _Reader:
                 ),
             )
         found = list(values)
-        for value in (*found, *near.joined(found)):
+        for value in (*found, *fields.joined(found)):
             self._room -= 1
-            if not only_tag_keys or near.is_tag_key(value.key):
+            if not only_tag_keys or fields.is_tag_key(value.key):
                 self._value(finding, value, text)
-
-    def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
-        def names_other(key: str, value: Any) -> bool:
-            if not isinstance(value, str) or not value:
-                return False
-            named = self._repository_in(value)
-            if not named:
-                return near.is_image_key(key) is not None
-            return not _is_end(named, finding.written) and not _is_end(finding.written, named)
-
-        return names_other
-
-    def _repository_in(self, value: str) -> str:
-        """Return the name if the whole value is one, with or without a tag; otherwise an empty text."""
-        if (known := self._repositories_in.get(value)) is None:
-            known = self._repositories_in[value] = self._read_repository(value) if len(value) <= 300 else ""
-        return known
-
-    def _read_repository(self, value: str) -> str:
-        chunk = value.strip()
-        if not chunk or " " in chunk:
-            return ""
-        if "/" not in chunk:
-            return chunk if chunk.encode(errors="replace") in self._names.lasts else ""
-        return read_chunk(chunk, self._names).name.removeprefix("/")
 
 
 @lru_cache(maxsize=8192)
 def _read_short(chunk: bytes, names: Names) -> Written:
     """Workloads share most of their paths and many of their images."""
     return read_chunk(chunk.decode(), names)
-
-
-def _is_end(end: str, path: str) -> bool:
-    return f"/{path}".endswith(f"/{end}")

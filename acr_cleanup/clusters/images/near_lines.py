@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from acr_cleanup.clusters.images.near import Value, is_tag_key, may_be_tag, says_tag, stem
+from acr_cleanup.clusters.images.fields import Value, is_image_key, is_tag_key, may_be_tag, says_tag, stem
 from acr_cleanup.core.references import TAG
 
 _LINES = 6
@@ -23,7 +23,7 @@ _IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
 _SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*|---\s*").fullmatch
 _OPENS, _CLOSES = (":", "{", "[", "("), ("}", "]", ")")
 _LINE = re.compile(
-    r"""(\s*(?:[-*\u2022]\s+)*)(?:(?:\{%-?\s*)?["']?([A-Za-z0-9_./ $@\[\]-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
+    r"""(\s*(?:[-*\u2022]\s+)*)(?:(?:\{[%{]-?\s*)?["']?([A-Za-z0-9_./ $@\[\]-]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""",
     re.DOTALL,
 )
 _ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100}) ?= ?([^\s=]+)").fullmatch
@@ -51,8 +51,8 @@ _FAR_KEY, _FAR_VALUE = r"^[ \t]*(?:- )?[\"']?[A-Za-z0-9_.-]{0,60}?", r"[\"']?[ \
 _FAR_TAG = re.compile(f"{_FAR_KEY}(?:tag|version|digest){_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
 _FAR_IMAGE = re.compile(f"{_FAR_KEY}(?:image|repo)[A-Za-z_]{{0,20}}{_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
 _CELLS = re.compile(r"[,|;\t]|  +")
-# Between two elements of a list: `{"image": "shop/web"}, {"image": "shop/api"}`.
-_SIBLINGS = re.compile(r"[})\]]\s{0,20},\s{0,20}[{(\[]")
+# Between two elements of a list (`{"image": "shop/web"}, {"image": "shop/api"}`), and between two commands.
+_SIBLINGS = re.compile(r"[})\]]\s{0,20},\s{0,20}[{(\[]|&&|\|\||;")
 _MOST_CELLS, _MOST_LITERALS = 12, 4
 
 
@@ -111,7 +111,10 @@ def values_in_lines_near(
         and not _is_in_block(lines, index, at)
         and (_names_other(line, names_other) or (line.is_image and (line.values or _has_name(lines, index))))
     ]
-    stems = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
+    own = stem(lines[at].key)
+    has_own = bool(own) and any(stem(line.key) == own and is_tag_key(line.key) for line in lines)
+    # Beside `web_tag` of `web_image`, a `tag` is that of `image`.
+    stems = {stem(lines[index].key) for index in owners} - ({own} if has_own else {own, ""})
     is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
     # Lines with a comment alone are read, but not counted: a file of values explains each of its fields.
     is_comment = [line.lstrip()[:1] == "#" for line in written]
@@ -141,7 +144,11 @@ def tags_further_on(text: str, start: int, names_other: Callable[[str, Any], boo
     """
     first, last = text.rfind("\n", 0, start) + 1, text.find("\n", start)
     own = _read(text[first:last])
-    if last < 0 or not own.is_image:
+    if last < 0:
+        return
+    if not own.is_image:
+        if own.key and text[first:last].rstrip().endswith(":"):
+            yield from _tags_in_block(own, text[last + 1 : last + _FAR])
         return
     before, after = text[max(first - _FAR, 0) : first], text[last + 1 : last + _FAR]
     for part in (before, after):
@@ -157,6 +164,16 @@ def tags_further_on(text: str, start: int, names_other: Callable[[str, Any], boo
                 )
                 if not is_of_other and not _leaves(between, line.content):
                     yield from line.values
+
+
+def _tags_in_block(own: _Line, behind: str) -> Iterator[Value]:
+    """The tags of `image:` in the block of a name: `web:`, and many lines later `image:` and `tag: canary`."""
+    for match in _FAR_TAG.finditer(behind):
+        line, between = _read(match[0]), behind[: match.start()]
+        heads = [head for head in map(_read, between.rstrip("\n").split("\n")) if head.content < line.content]
+        is_of_image = bool(heads) and is_image_key(heads[-1].key) is not None
+        if says_tag(line.key) and is_of_image and not _leaves(between, own.content + 1):
+            yield from line.values
 
 
 def _leaves(between: str, content: int) -> bool:
@@ -268,5 +285,5 @@ def _plain(value: str) -> str:
     """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
     value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
     if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
-        value = value.rstrip(")]}% ,;")
+        value = value.rstrip(")]}% ,;-")
     return value.strip("\"'`")

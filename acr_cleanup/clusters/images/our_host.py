@@ -15,6 +15,10 @@ from acr_cleanup.core.references import normalise_host
 
 _REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
+# A line of a text: `repository: `, and then a name as the whole value.
+_FIELD = re.compile(r"[ \t]*(?:- )?[\"']?([A-Za-z0-9_.-]+)[\"']?[ \t]*[:=][ \t]*[\"']?").fullmatch
+_REST = re.compile(r"[\"']?[ \t]*(?:#[^\n]*)?(?:\n|$)").match
+_VALUE = re.compile(r"[:=][ \t]*[\"']?([^\s\"']{4,300})[\"']?[ \t]*$", re.MULTILINE)
 _LONGEST = 300
 _FEW = 8
 _TEMPLATE_SIGNS = 3
@@ -41,6 +45,19 @@ class OurHost:
             for node in above
             if node is not None
         )
+
+    def is_beside_line(self, text: str, start: int, end: int) -> bool:
+        """The same in a text: is the whole value of this line a repository, and our host one of another line?"""
+        if text[start:end] not in self._names.repositories:
+            return False
+        field = _FIELD(text[text.rfind("\n", 0, start) + 1 : start])
+        return bool(field and _REPOSITORY_KEY(field[1]) and _REST(text, end)) and self.is_in_lines
+
+    @cached_property
+    def is_in_lines(self) -> bool:
+        """Is our host the whole value of a line in the object?"""
+        texts = (text.text for text in self._texts.texts if self._names.registry.mentioned_in(text.text))
+        return any(self._is_value(match[1]) for text in texts for match in _VALUE.finditer(text))
 
     def is_place(self, value: Any) -> bool:
         """Is this our registry, or a place in it: `oci://X/charts`?"""

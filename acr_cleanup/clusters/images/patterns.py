@@ -7,7 +7,7 @@ import re
 from acr_cleanup.core.references import TAG
 
 _BLANK = r"[ \t\u00a0]"
-# What may separate a name and its tag: a sign of assignment, a dash or an arrow, a blank, or elements of HTML.
+# Between a name and its tag may be: a sign of assignment, a dash or an arrow, a blank, or elements of HTML.
 _BETWEEN = (
     rf"{_BLANK}{{0,20}}(?:[,:=|;#\uff1a][>=]?|[-=]>|[\u2192\u21d2\u2013\u2014]){_BLANK}{{0,20}}"
     rf"|{_BLANK}{{1,20}}(?:-{{1,3}}{_BLANK}{{1,20}})?|(?:</?[A-Za-z][^<>]{{0,60}}>{_BLANK}{{0,20}}){{1,4}}"
@@ -15,6 +15,8 @@ _BETWEEN = (
 AFTER = re.compile(
     rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
 )
+# Further tags behind the first: `web:canary,stable`.
+NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
 # `web:` and then a quote, or a bracket.
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.images.far import far_tag
+from acr_cleanup.clusters.images.far import image_tags
 from acr_cleanup.clusters.images.long_texts import long_runs
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.near import PAIR_VALUES
@@ -113,7 +113,7 @@ def quiet_part(fields: dict[Any, Any], names: Names) -> QuietMapping | None:
         or not chunks.isdisjoint(names.lasts)
         or names.registry.mentioned_in(data.decode())
         or any(reading.name or reading.folder or reading.host == "ours" for reading in readings)
-        or any(far_tag(text) or text.text.strip("/ ") in names.folders for text in texts.texts)
+        or any(any(True for _ in image_tags(text)) or text.text.strip("/ ") in names.folders for text in texts.texts)
     ):
         return None
     return QuietMapping(part, data)

@@ -163,7 +163,7 @@ def read_chunk(chunk: str, names: Names) -> Written:
 
 
 def _parts_of(chunk: str) -> tuple[str, str, str]:
-    """What is before `@`, the `@`, and what is behind it."""
+    """The text before `@`, the `@`, and the text behind it."""
     is_package = chunk.startswith("pkg:")
     if is_package:
         # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.

@@ -137,7 +137,7 @@ async def test_slow_server_gets_more_connections() -> None:
     assert shared.take(1_000) == 64, "all are free for other servers"
 
 
-async def test_slow_servers_together_get_no_more_than_there_are() -> None:
+async def test_slow_servers_share_the_further_connections() -> None:
     shared = SharedConnections(150)
     servers = [Server(Crowd(shared=shared)) for _ in range(5)]
     for server in servers:

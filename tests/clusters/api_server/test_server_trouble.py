@@ -1,4 +1,4 @@
-"""What a real API server does that surprises: hanging webhooks, load, other certificates, and refused logins."""
+"""Trouble of real API servers: webhooks that do not answer, load, other certificates, refused logins."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_patience_exceeds_the_limits_of_the_server() -> None:
 
 
 async def test_hanging_version_is_replaced_by_another() -> None:
-    """A conversion webhook that hangs concerns the preferred version only."""
+    """A conversion webhook that does not answer blocks the preferred version only."""
     preferred, stored = custom(version="v2"), custom(version="v1")
     server = FakeServer(preferred, stored)
     server.put(preferred.path, Unreachable("connecting", "no answer in time", "", timed_out=True))
@@ -249,7 +249,7 @@ def test_workload_kinds_are_the_built_in_ones() -> None:
 
 
 @pytest.mark.parametrize("workloads", [False, True])
-async def test_pods_are_waived_by_a_word_of_its_own(workloads: bool) -> None:
+async def test_pods_need_a_separate_waiver(workloads: bool) -> None:
     """Without pods, every running image would count as unused."""
     cluster = shop()
     async with edge(cluster) as at:

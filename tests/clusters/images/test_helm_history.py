@@ -123,6 +123,25 @@ def plain(**more: Any) -> dict[str, Any]:
             id="tag-of-config-repository-of-chart",
         ),
         pytest.param(
+            release(3, "shop/web:7", values={"image": {"repository": f"{HOST}/shop/web", "tag": ""}}),
+            {"shop/web:7"},
+            id="tag-of-the-chart",
+        ),
+        pytest.param(
+            release(
+                3,
+                manifest=f"kind: X\nspec: {{image: '{HOST}/shop/web:7'}}\n",
+                values={"image": "shop/web", "registry": HOST, "tag": "{{ .Chart.AppVersion }}"},
+            ),
+            {"shop/web:7"},
+            id="template-that-the-chart-fills",
+        ),
+        pytest.param(
+            release(3, "shop/api:7", values={"image": {"repository": f"{HOST}/c", "tag": ""}}),
+            {"shop/api:7", "c:latest"},
+            id="name-without-a-tag-that-the-manifest-lacks",
+        ),
+        pytest.param(
             release(3, values={"image": f"{HOST}/shop/old:1"}, config={"image": f"{HOST}/shop/new:1"}),
             {"shop/new:1"},
             id="config-replaces-default",

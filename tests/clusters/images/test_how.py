@@ -15,7 +15,7 @@ from tests.helpers.mention_builders import X, config_map, custom
 TAGS = ("gold", "1.4.2")
 
 
-def test_mention_of_a_digest_beside_a_name_tells_the_digest() -> None:
+def test_mention_of_a_digest_beside_a_name_has_the_digest() -> None:
     found = read(world("", [config_map(i=f"shop/web@{D}")], {"shop/web": "gold |"}))
     (of_digest,) = mentions_of(found, "shop/web", *TAGS, digests=[D]).by_digest.values()
     assert {mention.word for mention in of_digest} == {D}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.images.far import far_tag
-from acr_cleanup.clusters.images.near import Value, is_weak
+from acr_cleanup.clusters.images.far import image_tags
+from acr_cleanup.clusters.images.fields import Value
+from acr_cleanup.clusters.images.near import is_weak
 from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
 
 
@@ -88,8 +89,8 @@ def test_other_field_may_say_an_image(obj: Any) -> None:
     ],
     ids=str,
 )
-def test_tag_of_an_image_that_stands_elsewhere(obj: Any, tag: Value | None) -> None:
-    assert far_tag(text_of(obj, "1.2")) == tag
+def test_tag_of_an_image_named_elsewhere(obj: Any, tag: Value | None) -> None:
+    assert list(image_tags(text_of(obj, "1.2"))) == ([tag] if tag else [])
 
 
 def test_container_without_a_name_has_an_image() -> None:
@@ -101,3 +102,10 @@ def test_container_without_a_name_has_an_image() -> None:
         ("containers[1].image", "", "shop/web:2"),
         ("containers[2].image", "main", "shop/web:3"),
     ]
+
+
+def test_value_at_the_address_of_a_released_one_is_read() -> None:
+    """Embedded documents are made while the object is read. A mapping without text is held by nothing else."""
+    documents = [text for number in range(50) for text in ("{}", f'{{"tag": "v{number}", "port": 1}}')]
+    texts = {text.text for text in ObjectTexts({"data": documents}).texts if not text.is_key}
+    assert texts == {f"v{number}" for number in range(50)}

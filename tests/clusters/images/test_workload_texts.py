@@ -1,4 +1,4 @@
-"""What is read as text of an object with a pod spec: not what differs between replicas."""
+"""The texts of an object with a pod spec, without those that differ between replicas."""
 
 from __future__ import annotations
 
