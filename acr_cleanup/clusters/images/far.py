@@ -84,7 +84,9 @@ def image_tags(text: Text) -> Iterator[fields.Value]:
     if text.is_key or not isinstance(mapping, dict):
         return
     if "\n" in text.text:
-        yield from (fields.Value(f"{image}.tag", tag) for image, tag in _IMAGE_BLOCK.findall(text.text))
+        # A plain search first, because the expression looks at every line.
+        blocks = _IMAGE_BLOCK.findall(text.text) if "tag:" in text.text.lower() else ()
+        yield from (fields.Value(f"{image}.tag", tag) for image, tag in blocks)
         return
     pair = near.pair_of(mapping)
     name = pair[0] if pair is not None else str(key)
