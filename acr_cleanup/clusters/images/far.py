@@ -85,14 +85,19 @@ def image_tags(text: Text, *, of_alone: bool = False) -> Iterator[fields.Value]:
     of_alone: the object names one image, and without a tag. Then `tag` is its tag wherever it is.
     """
     mapping, key = text.node.value, text.key
-    if text.is_key or not isinstance(mapping, Mapping):
+    if text.is_key or not isinstance(mapping, dict):
         return
     if "\n" in text.text:
-        yield from (fields.Value(f"{image}.tag", tag) for image, tag in _IMAGE_BLOCK.findall(text.text))
-    elif not any(fields.is_image_key(str(name)) for name in mapping):
-        pair = near.pair_of(mapping)
-        name = pair[0] if pair is not None else str(key)
-        if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
-            name = f"{text.node.key}.{name}"
-        if _IMAGE_TAG_KEY(name) or (of_alone and name == "tag"):
-            yield fields.Value(name, text.text)
+        # A plain search first, because the expression looks at every line.
+        blocks = _IMAGE_BLOCK.findall(text.text) if "tag:" in text.text.lower() else ()
+        yield from (fields.Value(f"{image}.tag", tag) for image, tag in blocks)
+        return
+    pair = near.pair_of(mapping)
+    name = pair[0] if pair is not None else str(key)
+    if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
+        name = f"{text.node.key}.{name}"
+    # In this order, because few fields have such a name.
+    if not _IMAGE_TAG_KEY(name) and not (of_alone and name == "tag"):
+        return
+    if not any(fields.is_image_key(str(other)) for other in mapping):
+        yield fields.Value(name, text.text)

@@ -237,10 +237,10 @@ class ObjectTexts:
                 self._walk(Node(document, text.node, text.key, text.field), depth + 1)
                 return
         self.texts.append(text)
-        short = _packed_in(content) if len(content) <= _SHORT and self._budget.left > _ROOM else None
-        if short is not None:
-            self._budget.left -= sum(map(len, short))
-        for inside in unpacked(content, self._budget) if short is None else short:
+        known = _packed_in(content) if len(content) <= _SHORT and self._budget.left > _ROOM else None
+        if known is not None:
+            self._budget.left -= sum(map(len, known))
+        for inside in unpacked(content, self._budget) if known is None else known:
             self.texts.append(text._replace(text=inside))
 
     def data(self) -> bytes:

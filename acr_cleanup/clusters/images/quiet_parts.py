@@ -113,7 +113,10 @@ def quiet_part(fields: dict[Any, Any], names: Names) -> QuietMapping | None:
         or not chunks.isdisjoint(names.lasts)
         or names.registry.mentioned_in(data.decode())
         or any(reading.name or reading.folder or reading.host == "ours" for reading in readings)
-        or any(any(image_tags(text, of_alone=True)) or text.text.strip("/ ") in names.folders for text in texts.texts)
+        or any(
+            any(True for _ in image_tags(text, of_alone=True)) or text.text.strip("/ ") in names.folders
+            for text in texts.texts
+        )
     ):
         return None
     return QuietMapping(part, data)
