@@ -14,10 +14,11 @@ if __name__ == "__main__":
 
         entry()
         sys.exit()
-    from acr_cleanup.runtimes.garbage import relaxed_gc
+    from acr_cleanup.runtimes.garbage import relax_gc
     from acr_cleanup.signals import cancelled_on_signals
 
-    with cancelled_on_signals(), relaxed_gc():
+    relax_gc()
+    with cancelled_on_signals():
         from acr_cleanup.pipeline import run
 
         if azure_devops:

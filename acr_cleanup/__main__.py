@@ -12,10 +12,11 @@ def entry() -> None:
         # takes half a second.
         print(f"acr-cleanup {version()}")  # noqa: T201  a result, on stdout
         return
-    from acr_cleanup.runtimes.garbage import relaxed_gc  # noqa: PLC0415
+    from acr_cleanup.runtimes.garbage import relax_gc  # noqa: PLC0415
     from acr_cleanup.signals import cancelled_on_signals  # noqa: PLC0415
 
-    with cancelled_on_signals(), relaxed_gc():
+    relax_gc()
+    with cancelled_on_signals():
         from acr_cleanup.cli import entry as run  # noqa: PLC0415
 
         run()

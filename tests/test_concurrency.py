@@ -122,7 +122,7 @@ def test_guarded_work_is_cancelled_after_the_grace_period() -> None:
     run_in_virtual_time(work)
 
 
-async def test_cancelled_guarded_work_stays_cancelled() -> None:
+async def test_cancelled_guarded_work_remains_cancelled() -> None:
     guard = StopGuard(asyncio.Event(), grace=2)
     async with guard.watch():
         task = asyncio.create_task(guard.run(asyncio.sleep(60)))
@@ -148,7 +148,7 @@ async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.Mo
     assert signal.getsignal(signal.SIGTERM) == previous
 
 
-def test_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_hangup_remains_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user started the run with `nohup`."""
     assert signal.SIGHUP in stop_signals()
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import runpy
 import signal
 import sys
@@ -21,8 +22,9 @@ SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in stop_signals()}
+    handlers, thresholds = {number: signal.getsignal(number) for number in stop_signals()}, gc.get_threshold()
     yield
+    gc.set_threshold(*thresholds)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -109,7 +109,7 @@ def _recorded(entry: SnapshotEntry, names: RegistryNames | None) -> ScannedClust
 
 
 def _mentions(scan: ClusterScan, names: RegistryNames) -> Iterator[SnapshotMention]:
-    """The mentions of all names. Of a used repository that they lack, any tag may be meant."""
+    """The mentions of all names. If they lack a used repository, any of its tags may be meant."""
     for listed in names.listed():
         yield from _mentions_of(scan, listed)
     users = {use.reference.repository: use for use in scan.uses if not use.reference.repository.endswith("/")}

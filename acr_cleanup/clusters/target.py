@@ -54,7 +54,7 @@ class ClusterAccess:
 @dataclass(frozen=True, slots=True)
 class Search:
     """
-    What to look for in a cluster.
+    The images to look for in a cluster.
 
     names: of the registry.
     helm_history: how many revisions of each Helm release count as used.

@@ -98,7 +98,7 @@ class _Reading:
             async with open_registry(self.azure, self.settings) as registry:
                 listed = await read_repository_names(registry, self.runtime)
                 if listed is None:
-                    # Of the others, nothing can be deleted.
+                    # Nothing can be deleted of the others.
                     listed = await used_repositories(self.clusters, self.runtime.progress)
                 known = await self._read_names(registry, listed)
                 names, _ = await read_named_usage(listed, self._read_usage, registry, self.runtime)

@@ -1,4 +1,4 @@
-"""What to restore, as one item for each digest, and in which order."""
+"""The items to restore, one for each digest, and their order."""
 
 from __future__ import annotations
 

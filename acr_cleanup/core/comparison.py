@@ -82,12 +82,16 @@ def _resolvable(
     A digest may exist although nothing lists it.
     """
     uses_of: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
-    listed = {*baseline.tags, *baseline.manifests, *baseline.tags.values()}
+    unlisted = {digest for digest in baseline.tags.values() if digest not in baseline.manifests}
+
+    def is_listed(name: str) -> bool:
+        return name in baseline.tags or name in baseline.manifests or name in unlisted
+
     for name, uses in uses_by_name(planned_with, baseline.repository):
-        if name in listed or (name not in missing and any(pulled_name(use) == name for use in uses)):
+        if is_listed(name) or (name not in missing and any(pulled_name(use) == name for use in uses)):
             uses_of[name].update(dict.fromkeys(uses))
     for name, uses in uses_by_name(deleted_with, baseline.repository):
-        if name in listed:
+        if is_listed(name):
             uses_of[name].update(dict.fromkeys(uses))
     return {name: tuple(uses) for name, uses in uses_of.items()}
 
@@ -100,7 +104,7 @@ class _RepositoryComparison:
 
     def __post_init__(self) -> None:
         self.tags = self.after.tags
-        self.digests = self.after.manifests | set(self.tags.values())
+        self.unlisted = {digest for digest in self.tags.values() if digest not in self.after.manifests}
         self.parents_of: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for index, children in self.baseline.children.items():
             for child in children:
@@ -137,7 +141,7 @@ class _RepositoryComparison:
         """Used names that cannot be pulled now."""
         for name, uses in used.items():
             if is_digest(name):
-                if name not in self.digests:
+                if not self._exists(name):
                     yield self._broken(name, "can no longer be pulled", uses)
             elif name not in self.tags:
                 yield self._broken(name, "can no longer be pulled", uses)
@@ -149,7 +153,7 @@ class _RepositoryComparison:
         for index, children in self.baseline.children.items():
             if index in self.deleted:
                 continue
-            if index not in self.digests:
+            if not self._exists(index):
                 # Another client deleted a tagged index as a whole, with its tags: see `_absent`.
                 if index not in self.tags_of:
                     yield self._broken(
@@ -157,7 +161,7 @@ class _RepositoryComparison:
                     )
                 continue
             for child in children:
-                if child not in self.digests:
+                if not self._exists(child):
                     names = self.tags_of.get(index)
                     index_name = f":{names[0]}" if names else f"@{index}"
                     seen = f"no longer exists, and {self.baseline.repository}{index_name}, which was kept, lists it"
@@ -192,7 +196,8 @@ class _RepositoryComparison:
         Those also among the suspects were deleted by this run.
         """
         names = sorted(name for name, _ in self._kept(used) if name not in self.tags)
-        kept = self.baseline.manifests - self.digests - self.deleted.keys() - set(taken)
+        lost = {digest for digest in self.baseline.manifests if not self._exists(digest)}
+        kept = lost - self.deleted.keys() - set(taken)
         untagged = sorted(kept - self.tags_of.keys()) if kept else []
         for name in (*names, *untagged[:UNTAGGED_ASKED]):
             yield self._broken(name, "no longer exists; this run did not delete it")
@@ -213,6 +218,9 @@ class _RepositoryComparison:
             if name not in used and name not in self.deleted:
                 yield name, digest
 
+    def _exists(self, digest: str) -> bool:
+        return digest in self.after.manifests or digest in self.unlisted
+
     def _lost_manifest(self, digest: Digest) -> bool:
         """
         Was this manifest listed before, but not now?
@@ -228,12 +236,12 @@ class _RepositoryComparison:
         The registry may delete a manifest that loses its last tag, and everything that refers to it.
         """
         untagged = {self.baseline.tags.get(name) for name, ours in self.deleted.items() if ours}
-        pending = [digest for digest in untagged if digest is not None and digest not in self.digests]
+        pending = [digest for digest in untagged if digest is not None and not self._exists(digest)]
         taken: set[Digest] = set()
         while pending:
             subject = pending.pop()
             referrers = self.baseline.referrers.get(subject, ())
-            lost = [digest for digest in referrers if digest not in self.digests and digest not in self.deleted]
+            lost = [digest for digest in referrers if not self._exists(digest) and digest not in self.deleted]
             taken.update(lost)
             pending += lost
             if lost and subject not in self.deleted:

@@ -71,7 +71,7 @@ class History(Protocol):
 
     @property
     def since(self) -> datetime | None:
-        """The first run without a gap before this one; None if there was none."""
+        """The first run without a gap before this one; None without one."""
         ...
 
     @property

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from acr_cleanup.core.manifests import Lock, Manifest, Tag
+from acr_cleanup.core.manifest_table import ManifestTable
+from acr_cleanup.core.manifests import Lock, LockState, Manifest, Tag
 from acr_cleanup.core.media_types import OCI_IMAGE
 from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.tags_by_digest import TagsByDigest, TagTimes
 
-__all__ = ["Lock", "Manifest", "RepositoryInventory", "Tag"]
+__all__ = ["Lock", "LockState", "Manifest", "RepositoryInventory", "Tag"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class RepositoryInventory:
         """
         The same tags and manifests, with other marks.
 
-        What was computed from tags and manifests alone is kept: in a large repository it takes long.
+        Values computed from tags and manifests alone are kept: in a large repository it takes long.
         """
         marked = replace(self, **changes)
         vars(marked).update((name, value) for name, value in vars(self).items() if name in _OF_THE_GRAPH)
@@ -96,13 +99,17 @@ class RepositoryInventory:
         """The same inventory without these manifests. Their tags remain."""
         if not digests:
             return self
-        manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
-        return replace(self, manifests=manifests)
+        return replace(self, manifests=self.table.without(digests))
 
     def with_tags(self, current: Mapping[str, Tag | None]) -> RepositoryInventory:
         """The same inventory, with these tags as the registry has them now; None: it has no such tag."""
         tags = (current.get(tag.name, tag) for tag in self.tags)
         return replace(self, tags=tuple(tag for tag in tags if tag is not None)) if current else self
+
+    @cached_property
+    def table(self) -> ManifestTable:
+        """The manifests, as a table."""
+        return ManifestTable.of(self.manifests)
 
     @property
     def seen_whole(self) -> bool:
@@ -118,10 +125,11 @@ class RepositoryInventory:
         include the subjects of tags, which may be in another repository: cosign stores signatures
         there with `COSIGN_REPOSITORY`.
         """
+        others = self.unlisted | ((self.parents_of.keys() | self.signers_of.keys()) - self.manifests.keys())
         return ListedNames(
             self.name,
-            {tag.name: tag.updated_at for tag in self.tags},
-            self.manifests.keys() | self.tags_of.keys() | self.parents_of.keys() | self.signers_of.keys(),
+            TagTimes(self.tags),
+            (*self.manifests, *others) if others else self.manifests.keys(),
         )
 
     @cached_property
@@ -134,7 +142,7 @@ class RepositoryInventory:
         updated = {manifest.digest: manifest for manifest in read}
         if not updated:
             return self
-        inventory = replace(self, manifests={**self.manifests, **updated})
+        inventory = replace(self, manifests=self.table.replaced(updated))
         children = chain.from_iterable(manifest.children for manifest in updated.values())
         if self.manifests.keys() >= updated.keys() and self.manifests.keys() >= set(children):
             vars(inventory)["names_source"] = self.names_source
@@ -159,9 +167,14 @@ class RepositoryInventory:
         )
 
     @cached_property
+    def unlisted(self) -> frozenset[Digest]:
+        """Digests that a tag names and no list has."""
+        return frozenset(tag.digest for tag in self.tags if tag.digest not in self.manifests)
+
+    @cached_property
     def possible_referrers(self) -> frozenset[Digest]:
         """Manifests with an unknown subject. subjects.py says when a decision needs it."""
-        return frozenset(manifest.digest for manifest in self.manifests.values() if manifest.hides_subject)
+        return frozenset(self.table.having(lambda manifest: manifest.hides_subject))
 
     @cached_property
     def unknown(self) -> frozenset[Digest]:
@@ -184,27 +197,35 @@ class RepositoryInventory:
           referrer, or a tag named after it. It can only have a subject, like an image. So other
           artifacts are read only if a deletion depends on it: subjects.py.
         """
-        listed = [
-            manifest.digest
-            for manifest in self.manifests.values()
-            if not (manifest.known or manifest.is_image)
-            and (
-                manifest.media_type != OCI_IMAGE
-                or manifest.locked
-                or manifest.digest in self.tags_of
-                or manifest.digest in self.used
-                or manifest.digest in self.parents_of
-                or manifest.digest in self.referrers_of
-                or manifest.digest in self.signers_of
-            )
-        ]
-        unlisted = {tag.digest for tag in self.tags} - self.manifests.keys()
-        return (*listed, *sorted(unlisted))
+        unread = self.table.having(lambda manifest: not (manifest.known or manifest.is_image))
+        listed = [digest for digest in unread if self._could_be_kept(digest)]
+        return (*listed, *sorted(self.unlisted))
+
+    def _could_be_kept(self, digest: Digest) -> bool:
+        """Is it of an unknown kind, or could something keep it? See `_edges_needed`."""
+        traits = self.table.traits_of(digest)
+        return (traits is not None and (traits.media_type != OCI_IMAGE or traits.locked)) or any(
+            digest in names for names in (self.tags_of, self.used, self.parents_of, self.referrers_of, self.signers_of)
+        )
+
+    def missing_tags(self, names: AbstractSet[str]) -> AbstractSet[str]:
+        """Those of these names that no tag has. Without `names`: its set takes 8 MB for 200,000 tags."""
+        return names - {tag.name for tag in self.tags if tag.name in names}
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """The names of all tags."""
+        return self.named.keys()
 
     @cached_property
-    def names(self) -> frozenset[str]:
-        """The names of all tags."""
-        return frozenset(tag.name for tag in self.tags)
+    def named(self) -> Mapping[str, Digest]:
+        """Tag name -> the digest that it names."""
+        return {tag.name: tag.digest for tag in self.tags}
+
+    @cached_property
+    def listed(self) -> Mapping[Digest, Digest]:
+        """Every listed digest, and itself: without the manifests, and to share its text."""
+        return {digest: digest for digest in self.manifests}
 
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
@@ -213,18 +234,13 @@ class RepositoryInventory:
 
         Built from the tags, because the `tags` of a listed manifest are truncated.
         """
-        first: dict[Digest, tuple[Tag, ...]] = {}
-        further: defaultdict[Digest, list[Tag]] = defaultdict(list)
-        for tag in self.tags:
-            if first.setdefault(tag.digest, (tag,))[0] is not tag:
-                further[tag.digest].append(tag)
-        return first | {digest: (*first[digest], *tags) for digest, tags in further.items()}
+        return TagsByDigest(self.tags)
 
     @cached_property
     def parents_of(self) -> Mapping[Digest, tuple[Digest, ...]]:
         """Digest -> the indexes that list it."""
         parents: defaultdict[Digest, list[Digest]] = defaultdict(list)
-        for manifest in self.manifests.values():
+        for manifest in self.table.edged():
             for child in manifest.children:
                 parents[child].append(manifest.digest)
         return {digest: tuple(indexes) for digest, indexes in parents.items()}
@@ -233,7 +249,7 @@ class RepositoryInventory:
     def referrers_of(self) -> Mapping[Digest, tuple[Digest, ...]]:
         """Digest -> the manifests whose `subject` it is."""
         referrers: defaultdict[Digest, list[Digest]] = defaultdict(list)
-        for manifest in self.manifests.values():
+        for manifest in self.table.edged():
             if manifest.subject is not None:
                 referrers[manifest.subject].append(manifest.digest)
         return {digest: tuple(digests) for digest, digests in referrers.items()}
@@ -257,7 +273,7 @@ class RepositoryInventory:
         """
         Does a kept subject keep this referrer?
 
-        An image with a tag of its own is decided by its own rules. So is an image in an index that does
+        A tagged image is decided by its own rules. So is an image in an index that does
         not list the subject, such as a conversion for another snapshotter. An attestation is listed
         together with its subject.
         """
@@ -309,9 +325,20 @@ class RepositoryInventory:
 
 
 _OF_THE_GRAPH = frozenset(
-    {"names", "names_source", "tags_of", "signers_of", "parents_of", "referrers_of", "possible_referrers"}
+    {
+        "named",
+        "listed",
+        "names_source",
+        "table",
+        "tags_of",
+        "signers_of",
+        "parents_of",
+        "referrers_of",
+        "possible_referrers",
+        "unlisted",
+    }
 )
-"""What depends on tags and manifests only, and on no mark."""
+"""The attributes that depend on tags and manifests only, and on no mark."""
 
 
 def closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:

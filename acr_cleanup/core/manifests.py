@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct, structs
 
@@ -40,6 +41,25 @@ class Lock:
     write_enabled: bool
 
 
+class LockState(NamedTuple):
+    """
+    The attributes of a tag that lock it. Nearly all tags share one value.
+
+    delete_enabled, write_enabled: if both are True while it is `locked`, the kind of lock is unknown:
+        it could not be restored, so it is never removed.
+    put_aside: reading it is disabled (`readEnabled: false`). It then counts as `locked`, and is
+        never unlocked.
+    """
+
+    locked: bool
+    delete_enabled: bool = True
+    write_enabled: bool = True
+    put_aside: bool = False
+
+
+UNLOCKED = LockState(locked=False)
+
+
 # Structs, of which there may be a million: a quarter of the time of a dataclass to make one, and less
 # memory. They cannot be in a cycle, so the collector of garbage need not look at them.
 class Tag(Struct, frozen=True, gc=False):
@@ -47,28 +67,27 @@ class Tag(Struct, frozen=True, gc=False):
     A name for a manifest.
 
     updated_at: the last push (`lastUpdateTime`), not the first; None if the registry gives none.
-    delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are
-        True, the kind of lock is unknown: it could not be restored, so it is never removed.
-    put_aside: reading it is disabled (`readEnabled: false`). It then counts as `locked`, and is
-        never unlocked.
     """
 
     name: str
     digest: Digest
     updated_at: datetime | None
-    locked: bool = False
-    delete_enabled: bool = True
-    write_enabled: bool = True
-    put_aside: bool = False
+    lock_state: LockState = UNLOCKED
+
+    @property
+    def locked(self) -> bool:
+        return self.lock_state.locked
+
+    @property
+    def put_aside(self) -> bool:
+        return self.lock_state.put_aside
 
     @property
     def lock(self) -> Lock | None:
         """The lock to remove before a deletion; None if no lock could be restored."""
-        return (
-            None
-            if self.put_aside or (self.delete_enabled and self.write_enabled)
-            else Lock(self.name, self.delete_enabled, self.write_enabled)
-        )
+        _, delete_enabled, write_enabled, put_aside = self.lock_state
+        opened = put_aside or (delete_enabled and write_enabled)
+        return None if opened else Lock(self.name, delete_enabled, write_enabled)
 
     @property
     def subject(self) -> Digest | None:
@@ -89,7 +108,7 @@ class Tag(Struct, frozen=True, gc=False):
 class Manifest(Struct, frozen=True, gc=False):
     """
     An image, an index or another artifact, identified by its digest. Its lock attributes are those
-    of a `Tag`.
+    of a `LockState`.
 
     platform: `linux/amd64` for an image; empty for an artifact that does not run.
     size: bytes, as listed. For an index, only its own document.

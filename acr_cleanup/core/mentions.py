@@ -53,7 +53,7 @@ class Mention:
     how: How
 
     def __str__(self) -> str:
-        place = f"{self.workload.namespace}/{self.workload.name}".lstrip("/")
+        place = f"{self.workload.namespace}/{self.workload.name}".removeprefix("/")
         where = f"{self.workload.kind} {self.workload.cluster}/{place}"
         if self.how is How.UNKNOWN:
             return self.what

@@ -16,7 +16,7 @@ def may_count(inventory: RepositoryInventory, tag: Tag, of: KeepLastOf) -> bool:
 
     An artifact that was not read does not count: it may be attached to another manifest.
     """
-    manifest = inventory.manifests.get(tag.digest)
+    manifest = inventory.table.traits_of(tag.digest)
     if tag.updated_at is None or not (tag.subject is None or _is_copy(inventory, tag)):
         return False
     if of is KeepLastOf.TAGS or manifest is None or manifest.is_image or not manifest.may_have_subject:
@@ -30,7 +30,7 @@ def _is_copy(inventory: RepositoryInventory, tag: Tag) -> bool:
 
     A copy of one platform has the digest of an index that was not copied in its name.
     """
-    manifest = inventory.manifests.get(tag.digest)
+    manifest = inventory.table.traits_of(tag.digest)
     runs = manifest is not None and bool(manifest.platform) and "." not in tag.name
     return tag.subject == tag.digest or (runs and tag.subject not in inventory.manifests)
 

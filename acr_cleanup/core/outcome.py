@@ -40,7 +40,7 @@ class OutcomeKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What happened to one tag or, if `tag` is None, to one manifest.
+    The result for one tag or, if `tag` is None, for one manifest.
 
     size: the listed bytes of a manifest; 0 for a tag.
     """

@@ -122,8 +122,11 @@ def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
     """Tag name -> every reason to keep it, strongest first. Tags without a reason are absent."""
     reasons: dict[str, tuple[KeepReason, ...]] = {}
     for rule in RULES:
+        # Tags share a tuple of the same single reason. It keeps the reason, so no other has its id.
+        alone: dict[int, tuple[KeepReason, ...]] = {}
         for tag, reason in rule.find(evidence):
-            reasons[tag.name] = (*reasons.get(tag.name, ()), reason)
+            known = reasons.get(tag.name)
+            reasons[tag.name] = alone.setdefault(id(reason), (reason,)) if known is None else (*known, reason)
     return reasons
 
 
@@ -257,7 +260,7 @@ def locked(evidence: Evidence) -> KeptTags:
     """
     inventory, policy = evidence.inventory, evidence.policy
     for tag in inventory.tags:
-        manifest = inventory.manifests.get(tag.digest)
+        manifest = inventory.table.traits_of(tag.digest)
         if inventory.locked:
             detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
         elif kept_by_lock(tag, policy):
@@ -329,9 +332,7 @@ def excluded(evidence: Evidence) -> KeptTags:
 
 
 def newest(evidence: Evidence) -> KeptTags:
-    """
-    Keep the newest `keep_last` tags of each rule and group, even if other keep rules keep them too.
-    """
+    """Keep the newest `keep_last` tags of each rule and group, also those that other rules keep."""
     counted = evidence.policy.keep_last_of
     if not any(rule.keep_last > 0 for rule in evidence.rules.all):
         return

@@ -52,5 +52,5 @@ def new_since_last_run(evidence: Evidence, tags: Iterable[Tag]) -> frozenset[str
 
 
 def _complete(evidence: Evidence) -> datetime:
-    """When the records reach back as far as `used_within`."""
+    """The time at which the records cover `used_within`."""
     return (evidence.usage.history.since or evidence.now) + (evidence.policy.used_within or timedelta())

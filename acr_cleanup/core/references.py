@@ -125,9 +125,10 @@ class RegistryHost:
         """
         lower = text.lower()
         # A search for each beginning costs less than looking at every word.
-        if not any(beginning in lower for beginning in _host_names(self.login_server, self.aliases)[2]):
-            return False
-        return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
+        for beginning in _host_names(self.login_server, self.aliases)[2]:
+            if beginning in lower:
+                return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
+        return False
 
 
 @lru_cache(maxsize=64)

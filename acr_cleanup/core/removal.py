@@ -104,12 +104,12 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     named = named_digests(evidence)
     return frozenset(
         digest
-        for digest, manifest in inventory.manifests.items()
+        for digest, traits in inventory.table.traits()
         if digest not in inventory.tags_of
         and digest not in named
-        and not kept_by_lock(manifest, evidence.policy)
+        and not kept_by_lock(traits, evidence.policy)
         and not evidence.rules.of_manifest(digest).keep
-        and _is_old(manifest, evidence)
+        and _is_old(inventory.manifests[digest], evidence)
     )
 
 
@@ -117,7 +117,7 @@ def removable(
     evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False, waiting: Container[str] = ()
 ) -> Removal:
     """
-    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
+    The deletions that are possible if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.
@@ -158,7 +158,7 @@ class RemovableSet:
         self._alone = {
             digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting
         }
-        self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
+        self._manifests = {digest for digest, traits in inventory.table.traits() if self._is_free(digest, traits)}
         if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
@@ -169,7 +169,7 @@ class RemovableSet:
                 self._keep_tag(tag)
 
     def shrink(self, *, provisional: bool = False) -> Removal:
-        tagged = self._inventory.tags_of.keys() | self._orphans
+        tags_of, orphans = self._inventory.tags_of, self._orphans
         doubtful: set[Digest] = set()
         while True:
             self._keep_relatives()
@@ -180,7 +180,9 @@ class RemovableSet:
                 continue
             if self._keep_last_tags():
                 continue
-            together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
+            together = self._relatives_of(
+                digest for digest in self._manifests if digest in tags_of or digest in orphans
+            )
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
             # Untagged manifests may support only each other: an index that lists its own subject.
             # Keep them.
@@ -190,17 +192,20 @@ class RemovableSet:
             for digest in unsupported:
                 self._keep(digest)
 
-    def _is_free(self, manifest: Manifest) -> bool:
+    def _is_free(self, digest: Digest, traits: Manifest) -> bool:
         inventory = self._inventory
-        if manifest.digest in self._used or manifest.digest in inventory.retained:
+        if digest in self._used or digest in inventory.retained:
             return False
-        if kept_by_lock(manifest, self._evidence.policy):
+        if kept_by_lock(traits, self._evidence.policy):
             return False
-        if manifest.digest in inventory.tags_of or manifest.subject in inventory.manifests:
+        if (tags := inventory.tags_of.get(digest)) is not None:
+            # A kept tag keeps its manifest anyway. This way, the set is not larger than what is deleted.
+            return all(tag.name in self._tags for tag in tags)
+        if traits.subject in inventory.manifests:
             return True
-        is_child = manifest.digest in inventory.parents_of or manifest.digest in self._orphans
-        is_old_child = is_child and _is_old(manifest, self._evidence)
-        return is_old_child or manifest.digest in self._alone
+        is_child = digest in inventory.parents_of or digest in self._orphans
+        is_old_child = is_child and _is_old(inventory.manifests[digest], self._evidence)
+        return is_old_child or digest in self._alone
 
     def _keep_last_tags(self) -> bool:
         """Keep the tags of kept manifests that would expire without them. Returns whether there are any."""
@@ -232,11 +237,11 @@ class RemovableSet:
         inventory = self._inventory
         while self._newly_kept:
             digest = self._newly_kept.pop()
-            if (manifest := inventory.manifests.get(digest)) is not None:
-                for child in manifest.children:
+            if (traits := inventory.table.traits_of(digest)) is not None:
+                for child in traits.children:
                     self._keep(child)
-                if manifest.subject is not None:
-                    self._keep(manifest.subject)
+                if traits.subject is not None:
+                    self._keep(traits.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
                 if inventory.is_companion(referrer, digest):

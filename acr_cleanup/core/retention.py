@@ -94,7 +94,7 @@ class RetentionPolicy:
         )
 
     def rule(self, name: str) -> PolicyRule:
-        """The rule of this name; the last one if there is none."""
+        """The rule of this name; the last one if no rule has it."""
         return next((rule for rule in self.rules if rule.name == name), self.top)
 
 

@@ -8,7 +8,7 @@ was planned, and less wherever something changed. A change is an outcome, not an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from msgspec import structs
@@ -55,7 +55,7 @@ def confirm(
     """
     planned = tuple(planned)
     digests = {step.digest for step in planned if isinstance(step, DeleteManifest)}
-    look = _SecondLook(fresh, inventory, reasons_of, frozenset(digests.union(earlier)))
+    look = _SecondLook(planned_only(fresh, planned), inventory, reasons_of, frozenset(digests.union(earlier)))
     confirmed = [look.confirm(step) for step in planned]
     return Confirmed(
         look.in_order(tuple(step for result in confirmed for step in result.steps)),
@@ -73,11 +73,19 @@ def still_planned(
 
     digests: every manifest that the plan deletes.
     """
-    look = _SecondLook(fresh, inventory, lambda _: (), digests)
+    planned = tuple(planned)
+    look = _SecondLook(planned_only(fresh, planned), inventory, lambda _: (), digests)
     for step in planned:
         confirmed = look.confirm(step)
         now = confirmed.steps[0] if len(confirmed.steps) == 1 and not confirmed.outcomes else None
         yield step, now if isinstance(now, DeleteManifest) else None
+
+
+def planned_only(fresh: RepositoryPlan, planned: Iterable[Step]) -> RepositoryPlan:
+    """A fresh plan with the decisions about the tags of these steps, and those that delete."""
+    names = {tag.name for step in planned for tag in step.tags}
+    decisions = (decision for decision in fresh.decisions if decision.deletes or decision.tag.name in names)
+    return replace(fresh, decisions=tuple(decisions))
 
 
 @dataclass

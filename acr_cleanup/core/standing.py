@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from acr_cleanup.core.changed_set import ChangedSet
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy
@@ -71,8 +72,8 @@ class StandingDecision:
 
     since: datetime
     keeps_newest: bool
-    names: set[str]
-    digests: set[Digest]
+    names: ChangedSet[str]
+    digests: ChangedSet[Digest]
     recent: dict[str, Digest]
     """The tags since `since`, with the digest that each names."""
     subjects: frozenset[Digest]
@@ -90,7 +91,7 @@ class StandingDecision:
         recent = {tag.name: tag.digest for tag in inventory.tags if tag.updated_at is None or tag.updated_at >= since}
         keeps_newest = policy.keep_last > 0 or any(rule.keep_last > 0 for rule in policy.rules)
         subjects = frozenset(inventory.referrers_of)
-        names, digests = set(inventory.names), set(inventory.manifests)
+        names, digests = ChangedSet(inventory.named), ChangedSet(inventory.listed)
         standing = cls(since, keeps_newest, names, digests, recent, subjects)
         for step in steps:
             standing.planned[step.digest] = step
@@ -101,9 +102,9 @@ class StandingDecision:
 
     def deleted(self, step: Step) -> None:
         """Note that this step was carried out, or that another client did the same."""
-        self.names.difference_update(tag.name for tag in step.tags)
+        self.names.remove_all(tag.name for tag in step.tags)
         if isinstance(step, DeleteManifest):
-            self.digests.discard(step.digest)
+            self.digests.remove_all((step.digest,))
             if self.planned.pop(step.digest, None) is not None:
                 for tag in step.tags:
                     del self.planned_tags[tag.name]
@@ -122,8 +123,8 @@ class StandingDecision:
                 return False
         if not all(self._may_name(tag, new) for tag in changes.tags):
             return False
-        self.digests |= new
-        self.names.update(tag.name for tag in changes.tags)
+        self.digests.add_all(new)
+        self.names.add_all(tag.name for tag in changes.tags)
         self.recent.update((tag.name, tag.digest) for tag in changes.tags)
         return True
 

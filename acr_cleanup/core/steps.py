@@ -155,9 +155,9 @@ def _dependencies(steps: Sequence[Step]) -> dict[int, list[int]]:
 def _unordered_steps(
     inventory: RepositoryInventory, removal: Removal, signers_of: Mapping[Digest, tuple[Tag, ...]]
 ) -> Iterator[Step]:
-    for tag in sorted(inventory.tags, key=lambda tag: tag.name):
-        if tag.name in removal.tags and tag.digest not in removal.manifests:
-            yield Untag(tag, locks=_locks(tag))
+    untagged = (tag for tag in inventory.tags if tag.name in removal.tags and tag.digest not in removal.manifests)
+    for tag in sorted(untagged, key=lambda tag: tag.name):
+        yield Untag(tag, locks=_locks(tag))
     for digest in sorted(removal.manifests, key=partial(_place, inventory)):
         manifest = inventory.manifests[digest]
         tags = inventory.tags_of.get(digest, ())

@@ -1,5 +1,5 @@
 """
-What must be asked about subjects before manifests are deleted.
+The questions about subjects that precede the deletion of manifests.
 
 The registry deletes every referrer together with its subject, and any OCI manifest may have a
 subject, images too. So before a manifest is deleted, its referrers must be known. Two kinds of

@@ -18,7 +18,7 @@ class Tally:
     """
     Totals of one repository, so that reports and limits need not load its tags.
 
-    A registry may hold a million tags; its tallies stay small.
+    A registry may hold a million tags; its tallies are small.
     """
 
     repository: str

@@ -7,7 +7,7 @@ comparison.py finds the latter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ def pulled_name(use: ImageUse) -> str | None:
 def lacks(inventory: RepositoryInventory, use: ImageUse) -> bool:
     """Would this use pull a tag or digest that the repository does not have?"""
     name = pulled_name(use)
-    return name is not None and not _has(inventory, name)
+    return name is not None and not _has(inventory, name, inventory.missing_tags({name}))
 
 
 def missing_references(inventory: RepositoryInventory, usage: UsageIndex) -> tuple[Missing, ...]:
@@ -69,10 +69,11 @@ def missing_references(inventory: RepositoryInventory, usage: UsageIndex) -> tup
     An unlisted manifest (`listEnabled: false`) looks the same: ask the registry for each.
     """
     repository = inventory.name
+    absent = inventory.missing_tags(usage.tags(repository))
     missing = [
         Missing(repository, name, pulls)
         for name, uses in uses_by_name(usage, repository)
-        if not _has(inventory, name) and (pulls := tuple(use for use in uses if pulled_name(use) == name))
+        if not _has(inventory, name, absent) and (pulls := tuple(use for use in uses if pulled_name(use) == name))
     ]
     return tuple(sorted(missing, key=lambda reference: reference.name))
 
@@ -91,7 +92,7 @@ class RepositoryNames:
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
-        return cls({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
+        return cls(inventory.named, inventory.manifests.keys())
 
 
 @dataclass(frozen=True)
@@ -99,27 +100,31 @@ class Baseline:
     """
     The tags and manifests of one repository right before its first deletion.
 
+    listed: the listed digests, each by itself.
     children: index -> those of its children that existed.
     referrers: subject -> its referrers. The registry deletes them together with it.
     """
 
     repository: str
     tags: Mapping[str, Digest]
-    manifests: frozenset[Digest]
+    listed: Mapping[Digest, Digest]
     children: Mapping[Digest, tuple[Digest, ...]]
     referrers: Mapping[Digest, tuple[Digest, ...]]
+
+    @property
+    def manifests(self) -> AbstractSet[Digest]:
+        return self.listed.keys()
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> Baseline:
         """Copy only what the comparison needs: it remains in memory during the run."""
-        manifests = frozenset(inventory.manifests)
         return cls(
             repository=inventory.name,
-            tags={tag.name: tag.digest for tag in inventory.tags},
-            manifests=manifests,
+            tags=inventory.named,
+            listed=inventory.listed,
             children={
-                manifest.digest: tuple(child for child in manifest.children if child in manifests)
-                for manifest in inventory.manifests.values()
+                manifest.digest: tuple(child for child in manifest.children if child in inventory.manifests)
+                for manifest in inventory.table.edged()
                 if manifest.children
             },
             referrers=inventory.referrers_of,
@@ -179,7 +184,5 @@ def uses_by_name(usage: UsageIndex, repository: str) -> Iterable[tuple[str, tupl
         yield digest, usage.of_digest(repository, digest)
 
 
-def _has(inventory: RepositoryInventory, name: str) -> bool:
-    if is_digest(name):
-        return name in inventory.manifests or name in inventory.tags_of
-    return name in inventory.names
+def _has(inventory: RepositoryInventory, name: str, absent: Container[str]) -> bool:
+    return name in inventory.manifests or name in inventory.tags_of if is_digest(name) else name not in absent

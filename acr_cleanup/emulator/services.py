@@ -287,7 +287,7 @@ def type_of(resource_id: str) -> str:
 
 
 def compose(text: str) -> str:
-    """Return a Compose file as `linuxFxVersion` holds it."""
+    """Return a Compose file as the value of `linuxFxVersion`."""
     return f"COMPOSE|{base64.b64encode(text.encode()).decode()}"
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 PAUSE = ""
 """
-An empty piece. It follows each group of items, and each item with lists of its own.
+An empty piece. It follows each group of items, and each item that has lists.
 
 A caller that writes several documents about the same repositories can write them in turns.
 """
@@ -71,7 +71,7 @@ def pieces(document: msgspec.Struct, indent: int = 0) -> Iterator[str]:
 
 def hashed_pieces(document: msgspec.Struct) -> Iterator[str]:
     """
-    Yield the JSON of a document whose last member is its `hash`, which is computed meanwhile.
+    Yield the JSON of a document whose last member is its `hash`, which is computed at the same time.
 
     The last lazy member is iterated once, because making its items may be expensive. Lone
     surrogates in its items are escaped, see `well_formed`.

@@ -125,7 +125,7 @@ class Journal:
         synced = asyncio.get_running_loop().create_future()
         self._waiting.append(synced)
         if self._syncing is None:
-            # A task of its own: if one caller is cancelled, the others must not fail.
+            # A separate task: if one caller is cancelled, the others must not fail.
             self._syncing = asyncio.create_task(self._sync())
         await synced
 

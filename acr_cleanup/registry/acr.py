@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Container, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -138,9 +138,13 @@ class AcrRegistry:
         """
         return await listing.list_inventory(self.requests, name)
 
-    async def list_names(self, name: str) -> RepositoryNames:
-        """List the names of every tag and manifest, as `list_repository` does."""
-        return await listing.list_names(self.requests, name)
+    async def list_names(self, name: str, earlier: Mapping[Digest, Digest] | None = None) -> RepositoryNames:
+        """
+        List the names of every tag and manifest, as `list_repository` does.
+
+        earlier: digests of this repository in memory, each by itself: their texts are used again.
+        """
+        return await listing.list_names(self.requests, name, earlier)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """

@@ -101,8 +101,8 @@ class EdgeReader:
 
         absent = {name for of_repository, name in self._absent if of_repository == repository}
         # A used name may be any text; one that is not a tag cannot exist in the registry.
-        names = sorted(filter(self._requests.is_tag, inventory.used_tags - inventory.names - absent))
-        digests = sorted(inventory.used - inventory.manifests.keys() - inventory.tags_of.keys() - absent)
+        names = sorted(filter(self._requests.is_tag, inventory.missing_tags(inventory.used_tags) - absent))
+        digests = sorted(inventory.used - inventory.manifests.keys() - inventory.unlisted - absent)
         jobs = [*(partial(read_tag, name) for name in names), *(partial(read_manifest, digest) for digest in digests)]
         try:
             await gather(jobs, limit=self._concurrency)
@@ -141,7 +141,7 @@ class EdgeReader:
         """
         unsettled: set[Digest] = set()
         moved: set[str] = set()
-        while missing := sorted(inventory.tags_of.keys() - inventory.manifests.keys() - unsettled):
+        while missing := sorted(inventory.unlisted - unsettled):
             jobs = [partial(self._find, inventory, digest, known_to_be_gone=digest in gone) for digest in missing]
             answers = await gather(jobs, limit=self._concurrency)
             manifests = [answer for answer in answers if isinstance(answer, wire.ListedManifest)]

@@ -13,7 +13,7 @@ import itertools
 import re
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sized
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -178,15 +178,17 @@ class RegistryRequests:
         right: Right = roles.READ,
         *,
         must_exist: bool = False,
+        held: Sized | None = None,
     ) -> dict[str, T]:
         """
         Read all pages of one list, by name; empty if the registry says that it does not exist.
 
         `read` decodes one page; `right` is the right that a refusal names. `must_exist`: a list that
-        does not exist is an error. Raises `NotListed` if any page is missing or malformed.
+        does not exist is an error. `held`: where `read` itself adds the entries of each page; they are
+        then not returned. Raises `NotListed` if any page is missing or malformed.
         """
         try:
-            entries = await self._read_pages(path, read, call, right)
+            entries = await self._read_pages(path, read, call, right, held=held)
         except wire.MalformedAnswer as error:
             raise failures.malformed_list(self.login_server, call, error) from None
         except (RegistryUnreachable, RegistryForbidden):
@@ -243,11 +245,13 @@ class RegistryRequests:
         right: Right,
         absent: Container[int] = (),
         *,
+        held: Sized | None = None,
         first: int = PAGE,
         order: Mapping[str, str] = MappingProxyType({}),
         is_last: Callable[[dict[str, T]], bool] = lambda _: False,
     ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
+        known: Sized = entries if held is None else held
         followed: set[str] = set()
         empty = 0
         size = first
@@ -259,11 +263,12 @@ class RegistryRequests:
                 return None
             if reply.status != 200:
                 raise failures.refused(self.login_server, call, reply, right)
+            count = len(known)
             page = read(reply.body)
-            count = len(entries)
-            entries |= page
+            if held is None:
+                entries |= page
             query = _next_query(reply.headers, self._base, path)
-            if query in followed or (page and len(entries) == count):
+            if query in followed or (page and len(known) == count):
                 raise wire.MalformedAnswer("its pages repeat")
             empty = 0 if page else empty + 1
             if empty > EMPTY_PAGES:

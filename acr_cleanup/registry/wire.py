@@ -8,16 +8,16 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from sys import intern
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.manifests import UNLOCKED, LockState, Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
 from acr_cleanup.errors import InvalidReference
 
@@ -42,7 +42,7 @@ class _Attributes(msgspec.Struct, rename="camel"):
     read_enabled: Any = True
 
     @property
-    def lock(self) -> _Locks:
+    def lock(self) -> LockState:
         """
         The lock that these attributes set.
 
@@ -51,24 +51,16 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         if self.delete_enabled is True and self.write_enabled is True and self.read_enabled is not False:
             # Nearly always.
-            return _OPEN
+            return UNLOCKED
         values = (self.delete_enabled, self.write_enabled)
         aside = self.read_enabled is False
         if any(not (value is None or isinstance(value, bool)) for value in values):
             return _UNKNOWN_LOCK._replace(put_aside=aside)
         delete, write = (value is not False for value in values)
-        return _Locks(aside or not (delete and write), delete, write, aside)
+        return LockState(aside or not (delete and write), delete, write, aside)
 
 
-class _Locks(NamedTuple):
-    locked: bool
-    delete_enabled: bool
-    write_enabled: bool
-    put_aside: bool
-
-
-_OPEN = _Locks(False, True, True, False)
-_UNKNOWN_LOCK = _Locks(True, True, True, False)
+_UNKNOWN_LOCK = LockState(locked=True)
 """The lock of attributes that are malformed. It cannot be restored, so the attributes are reported as enabled."""
 
 
@@ -166,6 +158,17 @@ class ListedManifest(msgspec.Struct, frozen=True, gc=False):
     """The children of an index. Only its own attributes tell them, not a list."""
 
 
+class ManifestValues(NamedTuple):
+    """A listed manifest as `ManifestTable` takes it, and some of its tags."""
+
+    digest: Digest
+    traits: Manifest
+    size: int
+    updated_at: datetime | None
+    created_at: datetime | None
+    tags: tuple[str, ...]
+
+
 class RepositoryAttributes(NamedTuple):
     """The attributes of a repository itself."""
 
@@ -190,9 +193,7 @@ def read_repositories(body: bytes) -> dict[str, str]:
     return {name: name for name in decode(_REPOSITORIES, body).repositories or ()}
 
 
-def read_tags(
-    body: bytes, known: dict[str, Digest] | None = None, unknown_locks: set[str] | None = None
-) -> dict[str, Tag]:
+def read_tags(body: bytes, known: KnownDigests | None = None, unknown_locks: set[str] | None = None) -> dict[str, Tag]:
     """
     Decode a page of tags, by name. Raises `MalformedAnswer`.
 
@@ -200,45 +201,43 @@ def read_tags(
     this keeps only one copy in memory. `unknown_locks`: receives the names of tags that are listed
     without `changeableAttributes`: they may be locked.
     """
-    known = {} if known is None else known
-    tags = decode(_TAGS, body).tags or ()
-    if unknown_locks is not None:
-        unknown_locks.update(tag.name for tag in tags if _locks(tag.changeable_attributes) is None)
-    return {tag.name: _tag(tag, known) for tag in tags}
+    known = KnownDigests() if known is None else known
+    unknown_locks = set() if unknown_locks is None else unknown_locks
+    return {tag.name: _tag(tag, known, unknown_locks) for tag in decode(_TAGS, body).tags or ()}
 
 
-def read_tag_names(body: bytes, known: dict[str, Digest]) -> dict[str, Digest]:
+def read_tag_names(body: bytes, known: KnownDigests) -> dict[str, Digest]:
     """Decode only the names in a page of tags, with the digests. Raises `MalformedAnswer`."""
-    return {tag.name: _known(tag.digest, known) for tag in decode(_TAG_NAMES, body).tags or ()}
+    return {tag.name: known[tag.digest] for tag in decode(_TAG_NAMES, body).tags or ()}
 
 
 def read_tag(body: bytes) -> Tag:
     """Decode the attributes of one tag. Raises `MalformedAnswer`."""
-    return _tag(decode(_ONE_TAG, body).tag, {})
+    return _tag(decode(_ONE_TAG, body).tag, KnownDigests(), set())
 
 
-def read_manifests(
-    body: bytes, known: dict[str, Digest] | None = None, unknown_locks: set[str] | None = None
-) -> dict[str, ListedManifest]:
-    """
-    Decode a page of manifests, by digest; the others as for `read_tags`. Raises `MalformedAnswer`.
-    """
-    known = {} if known is None else known
-    listed = decode(_MANIFESTS, body).manifests or ()
-    if unknown_locks is not None:
-        unknown_locks.update(entry.digest for entry in listed if _locks(entry.changeable_attributes) is None)
-    entries = (_listed(entry, known) for entry in listed)
+def read_manifests(body: bytes) -> dict[str, ListedManifest]:
+    """Decode a page of manifests, by digest. Raises `MalformedAnswer`."""
+    entries = (_listed(entry, KnownDigests()) for entry in decode(_MANIFESTS, body).manifests or ())
     return {entry.manifest.digest: entry for entry in entries}
 
 
-def read_digests(body: bytes, known: dict[str, Digest]) -> dict[Digest, tuple[str, ...]]:
+def read_manifest_values(body: bytes, known: KnownDigests, unknown_locks: set[str]) -> dict[Digest, ManifestValues]:
+    """Decode a page of manifests for a table; the others as for `read_tags`. Raises `MalformedAnswer`."""
+    listed = decode(_MANIFESTS, body).manifests or ()
+    unknown_locks.update(entry.digest for entry in listed if _locks(bytes(entry.changeable_attributes)) is None)
+    entries = (_values(entry, known) for entry in listed)
+    return {entry.digest: entry for entry in entries}
+
+
+def read_digests(body: bytes, known: KnownDigests) -> dict[Digest, tuple[str, ...]]:
     """Decode only the digests in a page of manifests, with the tags shown. Raises `MalformedAnswer`."""
-    return {_known(entry.digest, known): _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
+    return {known[entry.digest]: _shown_tags(entry.tags) for entry in decode(_DIGESTS, body).manifests or ()}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
     """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
-    return _listed(decode(_ONE_MANIFEST, body).manifest, {})
+    return _listed(decode(_ONE_MANIFEST, body).manifest, KnownDigests())
 
 
 def hidden_tags(shown: Iterable[tuple[str, Digest]], listed: Container[str]) -> list[Tag]:
@@ -261,38 +260,69 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
     attributes = decode(_ATTRIBUTES, bytes(repository.changeable_attributes))
-    locks = _OPEN if attributes is None else attributes.lock
+    locks = UNLOCKED if attributes is None else attributes.lock
     counts = (
         count if type(count) is int and count > 0 else 0 for count in (repository.manifest_count, repository.tag_count)
     )
     return RepositoryAttributes(locks.locked, locks.put_aside, *counts)
 
 
-def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
-    locks = _locks(tag.changeable_attributes) or _OPEN
-    return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), *locks)
+def _tag(tag: _Tag, known: KnownDigests, unknown_locks: set[str]) -> Tag:
+    if (state := _locks(bytes(tag.changeable_attributes))) is None:
+        unknown_locks.add(tag.name)
+        state = UNLOCKED
+    return Tag(tag.name, known[tag.digest], _moment(tag.last_update_time), state)
 
 
-def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
-    locks = _locks(entry.changeable_attributes) or _OPEN
+def _listed(entry: _Manifest, known: KnownDigests) -> ListedManifest:
+    values = _values(entry, known)
+    manifest = structs.replace(
+        values.traits,
+        digest=values.digest,
+        size=values.size,
+        updated_at=values.updated_at,
+        created_at=values.created_at,
+    )
+    children = entry.references
+    references = None if children is None else tuple(parsed_digest(child.digest) for child in children)
+    return ListedManifest(manifest, values.tags, references)
+
+
+def _values(entry: _Manifest, known: KnownDigests) -> ManifestValues:
+    try:
+        traits = _traits(
+            entry.media_type, entry.config_media_type, entry.os, entry.architecture, bytes(entry.changeable_attributes)
+        )
+    except TypeError:
+        # A list or an object instead of a text cannot be looked up.
+        texts = map(text_of, (entry.media_type, entry.config_media_type, entry.os, entry.architecture))
+        traits = _traits(*texts, bytes(entry.changeable_attributes))
     updated_at = _moment(entry.last_update_time)
-    manifest = Manifest(
-        digest=_known(entry.digest, known),
-        media_type=_shared(entry.media_type),
-        config_media_type=_shared(entry.config_media_type),
-        platform=_platform(text_of(entry.os), text_of(entry.architecture)),
+    return ManifestValues(
+        digest=known[entry.digest],
+        traits=traits,
         size=entry.image_size if type(entry.image_size) is int and entry.image_size > 0 else 0,
         updated_at=updated_at,
         # Mostly equal. One object for both takes less time and memory.
         created_at=updated_at if entry.created_time == entry.last_update_time else _moment(entry.created_time),
+        tags=_shown_tags(entry.tags),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _traits(media_type: Any, config_media_type: Any, os: Any, architecture: Any, attributes: bytes) -> Manifest:
+    """The traits of a listed manifest (`ManifestTable`). A million manifests have only a few distinct ones."""
+    locks = _locks(attributes) or UNLOCKED
+    return Manifest(
+        Digest(""),
+        media_type=text_of(media_type),
+        config_media_type=text_of(config_media_type),
+        platform=_platform(text_of(os), text_of(architecture)),
         locked=locks.locked,
         delete_enabled=locks.delete_enabled,
         write_enabled=locks.write_enabled,
         put_aside=locks.put_aside,
     )
-    children = entry.references
-    references = None if children is None else tuple(parsed_digest(child.digest) for child in children)
-    return ListedManifest(manifest, _shown_tags(entry.tags), references)
 
 
 def _shown_tags(tags: Any) -> tuple[str, ...]:
@@ -306,13 +336,9 @@ def _platform(os: str, architecture: str) -> str:
     return f"{os}/{architecture}" if runs else ""
 
 
-def _locks(attributes: msgspec.Raw) -> _Locks | None:
-    """The lock that these attributes set; None if there are no attributes."""
-    return _locks_in(bytes(attributes))
-
-
 @lru_cache(maxsize=256)
-def _locks_in(attributes: bytes) -> _Locks | None:
+def _locks(attributes: bytes) -> LockState | None:
+    """The lock that these attributes set; None if there are no attributes."""
     try:
         decoded = decode(_ATTRIBUTES, attributes)
     except MalformedAnswer:
@@ -336,12 +362,20 @@ def parsed_digest(text: str) -> Digest:
         raise MalformedAnswer(error.seen) from None
 
 
-def _known(text: str, known: dict[str, Digest]) -> Digest:
-    """The digest in `known` if there is one, so that no second copy is kept."""
-    digest = known.get(text)
-    if digest is None:
-        digest = known[text] = parsed_digest(text)
-    return digest
+class KnownDigests(dict[str, Digest]):
+    """
+    Text -> digest, checked and kept once. Each digest is in the list of tags and in that of manifests.
+
+    earlier: digests that are in memory already, each by itself.
+    """
+
+    def __init__(self, earlier: Mapping[Digest, Digest] | None = None) -> None:
+        self._earlier: Any = earlier or {}
+
+    def __missing__(self, text: str) -> Digest:
+        if (digest := self._earlier.get(text)) is None:
+            digest = self[text] = parsed_digest(text)
+        return cast("Digest", digest)
 
 
 def _moment(value: Any) -> datetime | None:
@@ -364,11 +398,3 @@ def _moment(value: Any) -> datetime | None:
 
 def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _shared(value: Any) -> str:
-    """
-    Intern a text that has few distinct values: otherwise each of a million manifests keeps its own
-    copy.
-    """
-    return intern(value) if isinstance(value, str) else ""

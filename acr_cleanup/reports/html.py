@@ -62,7 +62,7 @@ def render(result: Result, context: Context, *, limit: int = PAGE_LIMIT) -> Iter
 
     `limit`: maximum size of the page, in bytes.
     """
-    # A file beside the report is named without its folder: the page may be read elsewhere.
+    # A file next to the report is named without its folder: the page may be read elsewhere.
     context = replace(context, files=tuple(Path(path).name for path in context.files))
     view, (style, script) = View(result), _assets()
     fixed = {**_words(view, context), "style": style, "script": script, "spans": _spans, "security": _security()}

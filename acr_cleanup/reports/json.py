@@ -269,7 +269,7 @@ def _repository(repository: RepositoryPlan) -> RecordedRepository:
 
 
 def _decisions(decisions: Iterable[Decision]) -> Iterator[TagDecision]:
-    # Many tags share their reasons. The repository holds them, so no id occurs twice.
+    # Many tags share their reasons. They belong to the repository, so no id occurs twice.
     shared: dict[int, TagReason] = {}
 
     def recorded(reason: KeepReason) -> TagReason:

@@ -1,4 +1,4 @@
-"""Plans of which the last one stays unpacked, for reports that are written in turns."""
+"""Plans of which the last one remains unpacked, for reports that are written in turns."""
 
 from __future__ import annotations
 

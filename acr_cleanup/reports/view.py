@@ -61,7 +61,7 @@ class View:
 
     @property
     def gone_verb(self) -> str:
-        """What the deleted tags were, or would be; for a reviewed plan that was not applied, where they are."""
+        """The verb for the deleted tags; for a reviewed plan that was not applied, where they are."""
         return "deleted" if self.acted else "in the reviewed plan" if self.bound else "would be deleted"
 
     @property
@@ -339,18 +339,8 @@ class View:
         policy = self.result.plan.policy
         groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
-            first, *others = decision.reasons
-            groups[first.rule, decision.governed_by if depends_on_rule(first.rule) else ""].append(
-                KeptTag(
-                    name=decision.tag.name,
-                    digest=decision.tag.digest,
-                    updated_at=decision.tag.updated_at,
-                    detail=first.detail,
-                    uses=first.uses,
-                    also=tuple(reason.rule for reason in others),
-                    governed_by=decision.governed_by,
-                )
-            )
+            rule = decision.reasons[0].rule
+            groups[rule, decision.governed_by if depends_on_rule(rule) else ""].append(KeptTag(decision))
         order = [(entry.id, rule.name) for entry in RULES for rule in (*policy.rules, policy.top)]
         return tuple(
             KeptGroup(

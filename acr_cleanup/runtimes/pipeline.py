@@ -69,5 +69,5 @@ class PipelineRuntime(Runtime, Protocol):
 
     @property
     def temporary(self) -> Path | None:
-        """A writable folder outside the workspace that outlives the step; None if there is none."""
+        """A writable folder outside the workspace that outlives the step; None without such a folder."""
         ...

@@ -58,7 +58,7 @@ class CacheRules:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What follows if the rules could not be read."""
+        """The consequence if the rules could not be read."""
         follows = "An image that a workload names by its upstream host is protected only if `mirrors` names that host."
         return (f"The cache rules of the registry were not read: {self.problem} {follows}",) if self.problem else ()
 

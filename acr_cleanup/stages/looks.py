@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -20,7 +20,7 @@ from acr_cleanup.core.explanation import ManifestReasons
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.second_look import Confirmed, confirm, still_planned
+from acr_cleanup.core.second_look import Confirmed, confirm, planned_only, still_planned
 from acr_cleanup.core.standing import RecentChanges, StandingDecision, independent
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import UsageIndex
@@ -200,6 +200,10 @@ class Looks:
         inventory = await self._without_gone(inventory, steps)
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
+        # The other decisions are not needed, and take memory while the inventory does, too.
+        shorten = partial(_planned_only, decided, (*steps, *rest))
+        decided = await off_loop(len(inventory.tags), shorten)
+        del shorten
         await off_loop(len(inventory.tags), partial(context.on_inventory, inventory, usage))
         return await off_loop(len(inventory.tags), partial(self._compared, decided, steps, rest, now))
 
@@ -245,3 +249,7 @@ class Looks:
         ]
         await gather([partial(look_for, digest) for digest in suspects], limit=SUSPECTS_AT_ONCE)
         return inventory.without(gone)
+
+
+def _planned_only(decided: DecidedRepository, planned: Sequence[Step]) -> DecidedRepository:
+    return replace(decided, plan=planned_only(decided.plan, planned))

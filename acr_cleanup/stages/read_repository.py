@@ -59,7 +59,7 @@ async def read_repository(
     def prepared(listed: RepositoryInventory) -> RepositoryInventory:
         marked = prepare(listed, usage, policy, now, all_referrers=all_referrers, retained=retained, orphans=orphans)
         # `read_edges` needs them on the loop.
-        _ = marked.names, marked.unread
+        _ = marked.tags_of, marked.unread
         return marked
 
     inventory = await off_loop(len(inventory.tags), partial(prepared, inventory))

@@ -6,7 +6,7 @@ memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -56,8 +56,12 @@ class Registry(Protocol):
         """List every tag and manifest of the repository."""
         ...
 
-    async def list_names(self, name: str) -> RepositoryNames:
-        """List the names of every tag and manifest of the repository."""
+    async def list_names(self, name: str, earlier: Mapping[Digest, Digest] | None = None) -> RepositoryNames:
+        """
+        List the names of every tag and manifest of the repository.
+
+        earlier: digests of the repository in memory, each by itself: their texts are used again.
+        """
         ...
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:

@@ -92,7 +92,7 @@ async def verify(
     plan: Plan, witness: Witness, outcomes: Iterable[Outcome], registry: Registry, stop: asyncio.Event
 ) -> Proof | None:
     """
-    Verify each repository in which something was deleted; return None if there is none.
+    Verify each repository in which something was deleted; return None if nothing was.
 
     `stop`: once it is set, the verification is skipped. Errors become part of the result and are
     not raised, because the deletions must be reported also if the verification fails.
@@ -199,7 +199,7 @@ class _Verifier:
     async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
-            after = await self.registry.list_names(repository)
+            after = await self.registry.list_names(repository, self.witness.standing[repository].listed)
         except AcrCleanupError as error:
             self.unproven.append(f"{repository}: {error}")
             return None

@@ -36,7 +36,7 @@ from acr_cleanup.registry.requests import RegistryRequests
 from acr_cleanup.reports import files, markdown, text
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.runtimes.garbage import relaxed_gc
+from acr_cleanup.runtimes.garbage import relax_gc
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -152,12 +152,12 @@ async def make_plan(registry: AcrRegistry, repositories: int) -> Plan:
     async def pack_one(name: str) -> None:
         plans.append(Packed.of(await plan_one(name)))
 
-    with relaxed_gc():
-        await gather([partial(pack_one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+    await gather([partial(pack_one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
     return Plan("contoso.azurecr.io", policy, NOW, usage, PackedPlans(plans))
 
 
 def main() -> None:
+    relax_gc()
     tags, repositories = int(sys.argv[1]), int(sys.argv[2])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     requests = GeneratedPages(tags // repositories)
@@ -188,7 +188,7 @@ def main() -> None:
 def report(plan: Plan) -> None:
     """Write every report of a dry run: the files, the outputs, the summary and the text."""
     result = Result(plan, Verdict.PLANNED, True, NOW, NOW)
-    with TemporaryDirectory() as folder, relaxed_gc():
+    with TemporaryDirectory() as folder:
         context = files.write(result, Path(folder), Context())
         outputs(result, context)
         markdown.render(result, context)

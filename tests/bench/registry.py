@@ -51,7 +51,7 @@ def requests() -> list[Row]:
         _subjects("subjects-docker", "Docker images", KEPT_IMAGES, OLD_IMAGES, 0),
         _subjects("subjects-oci", "OCI images", KEPT_IMAGES, OLD_IMAGES, OLD_IMAGES),
         _subjects("subjects-few-kept", "OCI images", OLD_IMAGES, KEPT_IMAGES, OLD_IMAGES),
-        # Every index is read. Of its children, only the smaller side is.
+        # Every index is read, and only the smaller side of its children.
         _subjects("subjects-indexes", "OCI indexes", KEPT_IMAGES, OLD_IMAGES, INDEXES + 3 * OLD_IMAGES, 3),
         _subjects("subjects-indexes-few-kept", "OCI indexes", OLD_IMAGES, KEPT_IMAGES, INDEXES + 2 * OLD_IMAGES, 3),
         # The attestation of a shared platform is read, and kept with its subject.

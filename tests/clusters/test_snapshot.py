@@ -67,7 +67,7 @@ def test_failed_write_keeps_previous_file(path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.extended
-def test_large_snapshot_stays_below_size_limit(tmp_path: Path) -> None:
+def test_large_snapshot_is_below_size_limit(tmp_path: Path) -> None:
     """50,000 uses, as in a large company, need a fraction of the limit."""
     uses = tuple(use(parse_reference(f"contoso.azurecr.io/shop/web:{n}"), name=f"web-{n}") for n in range(50_000))
     scan = replace(SCAN, uses=uses)

@@ -313,7 +313,7 @@ def test_recorded_blocker_blocks_the_run(path: Path) -> None:
     )
 
 
-def test_recorded_waiver_stays_a_warning(path: Path) -> None:
+def test_recorded_waiver_remains_a_warning(path: Path) -> None:
     warnings = UsageIndex.of([read(path)], NOW).warnings
     assert any("rollouts.argoproj.io is waived" in warning for warning in warnings)
     assert any("managed by Helm" in warning for warning in warnings)

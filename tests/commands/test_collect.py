@@ -32,7 +32,7 @@ class CollectRun:
 
     code: int
     content: Any
-    """The snapshot, or None if there is no file."""
+    """The snapshot; None without a file."""
     out: str
     err: str
 

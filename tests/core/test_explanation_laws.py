@@ -41,7 +41,7 @@ def unprotected(repository: RepositoryInventory) -> RepositoryInventory:
         for digest, manifest in repository.manifests.items()
     }
     tags = tuple(
-        structs.replace(tag, locked=False, updated_at=old)
+        structs.replace(tag, lock_state=tag.lock_state._replace(locked=False), updated_at=old)
         for tag in repository.tags
         if tag.digest in repository.manifests
     )

@@ -111,7 +111,7 @@ def test_records_of_earlier_runs_only_keep_more(
     planned = plan(repository, history, with_records, *uses)
 
     assert deletions(planned) <= deletions(without)
-    # Each kept item says why, and a manifest goes only with all its tags.
+    # Each kept item says why, and a manifest is deleted only with all its tags.
     assert all(decision.deletes or decision.reasons for decision in planned.decisions)
     deleted = {decision.tag.name for decision in planned.deletions}
     for step in planned.steps:

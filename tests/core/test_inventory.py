@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, LockState, Manifest, RepositoryInventory, Tag
 from tests.helpers.generated_inventories import (
     DOCKER_IMAGE,
     DOCKER_LIST,
@@ -76,7 +76,7 @@ def test_oci_manifest_is_an_image_if_it_can_run(config: str, platform: str, prov
 
 @pytest.mark.parametrize(("delete", "write"), [(True, False), (False, True), (False, False)])
 def test_lock_has_the_attributes_to_restore(delete: bool, write: bool) -> None:
-    locked = Tag("1.0", d("a"), None, True, delete, write)
+    locked = Tag("1.0", d("a"), None, LockState(True, delete, write))
     manifest = Manifest(d("a"), locked=True, delete_enabled=delete, write_enabled=write)
 
     assert locked.lock == Lock("1.0", delete, write)

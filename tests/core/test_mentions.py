@@ -45,6 +45,10 @@ def mention(how: How, word: str = "1.0", place: str = "data.image") -> Mention:
         ),
         (mention(How.DIGEST, d("a")), f"ConfigMap production/shop/settings names {d('a')} (data.image)"),
         (mention(How.UNKNOWN), "pushed after the names for the usage snapshot of production were read"),
+        (
+            mention(How.UNKNOWN, ""),
+            "its repository is not among the names for the usage snapshot of production",
+        ),
     ],
 )
 def test_mention_tells_who_names_what(found: Mention, text: str) -> None:
@@ -122,6 +126,16 @@ def test_mention_keeps_its_tag_its_digest_and_the_index_of_it() -> None:
         "1.0": (KeepReason(Rule.MENTIONED, str(beside)),),
         "multi": (KeepReason(Rule.MENTIONED, str(digest)),),
     }
+
+
+def test_mention_of_a_child_that_no_list_shows_keeps_its_index() -> None:
+    digest = mention(How.DIGEST, d("hidden"))
+    usage = used_in(Source(RepositoryMentions({}, {d("hidden"): (digest,)})))
+    repository = inventory([tag("multi", "i"), tag("old", "a")], [index("i", ["hidden"]), image("a")])
+
+    kept = keep_reasons(Evidence(repository, usage, RetentionPolicy(), NOW))
+
+    assert kept == {"multi": (KeepReason(Rule.MENTIONED, str(digest)),)}
 
 
 def test_mention_of_any_tag_keeps_all_and_counts_further_ones() -> None:

@@ -138,7 +138,11 @@ def test_deleted_items_are_old_unlocked_known_and_included(
         locked = [item for item in items if item.locked]
         assert policy.include_locked or not locked
         assert sorted(map(str, step.locks)) == sorted(
-            str(Lock(item.name if isinstance(item, Tag) else None, item.delete_enabled, item.write_enabled))
+            str(
+                Lock(item.name, item.lock_state.delete_enabled, item.lock_state.write_enabled)
+                if isinstance(item, Tag)
+                else Lock(None, item.delete_enabled, item.write_enabled)
+            )
             for item in locked
         )
         assert all(item.lock is not None for item in locked)

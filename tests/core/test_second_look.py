@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, LockState, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.references import short
@@ -152,7 +152,9 @@ def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageInde
 def test_steps_have_the_current_locks() -> None:
     """A failed deletion must restore the current locks, not those of the plan."""
     before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)], [image("a", locked=True)])
-    now = inventory([tag("1.0", "a"), structs.replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
+    now = inventory(
+        [tag("1.0", "a"), structs.replace(tag("1.1", "a"), lock_state=LockState(True, False, False))], [image("a")]
+    )
 
     (step,) = again(before, now).steps
     assert step.locks == (Lock("1.1", False, False),)

@@ -19,10 +19,10 @@ from acr_cleanup.core.verification import (
     Baseline,
     Broken,
     Proof,
-    RepositoryNames,
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
+from tests.helpers.fake_registry import names_of
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 
 STATUS = "status.containerStatuses[0].imageID"
@@ -54,7 +54,7 @@ def compare_with(
     first = usage(*uses, runs=False)
     return compare(
         Baseline.of(before),
-        RepositoryNames.of(after),
+        names_of(after),
         first,
         later or first,
         missing=set(missing),
@@ -219,7 +219,7 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
 
     comparison = compare(
         Baseline.of(repository),
-        RepositoryNames.of(carried_out(repository, plan)),
+        names_of(carried_out(repository, plan)),
         index_,
         index_,
         missing=missing,
@@ -232,11 +232,11 @@ def test_carried_out_plan_breaks_nothing(repository: RepositoryInventory, uses: 
 @given(inventories(), named_uses(), st.data())
 @settings(max_examples=150)
 def test_any_lost_used_tag_is_found(repository: RepositoryInventory, uses: list[ImageUse], data: st.DataObject) -> None:
-    used = sorted({suspect.reference.tag for suspect in uses if suspect.reference.tag in repository.names} - {None})
+    used = sorted({name for suspect in uses if (name := suspect.reference.tag) and name in repository.names})
     if not used:
         return
     victim = data.draw(st.sampled_from(used))
-    after = lacking(repository, [str(victim)])
+    after = lacking(repository, [victim])
 
     assert victim in names(compare_with(repository, after, *uses))
 

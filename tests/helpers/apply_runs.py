@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from msgspec import structs
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import LockState, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
@@ -66,9 +66,9 @@ def locked_inventory() -> RepositoryInventory:
     """
     return inventory(
         [
-            structs.replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
+            structs.replace(tag("1", "a"), lock_state=LockState(locked=True, delete_enabled=False)),
             tag("2", "a"),
-            structs.replace(tag("3", "b", days=0), locked=True),
+            structs.replace(tag("3", "b", days=0), lock_state=LockState(locked=True)),
         ],
         [structs.replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
     )
@@ -94,17 +94,22 @@ async def apply_plan(
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
     journal: object = None,
     backup: bool = False,
+    untagged_expire: bool = False,
     time_limit: float | None = 20,
 ) -> Applied:
     """
     Apply a plan.
 
     `usage_now`: what each reading of the clusters returns, unless `read_usage` is given.
+    `untagged_expire`: the registry has a retention policy.
     `time_limit`: seconds after which the run fails, None for no limit.
     """
 
     async def read() -> UsageIndex:
         return usage_now or usage()
+
+    async def expire() -> bool:
+        return untagged_expire
 
     async with asyncio.timeout(time_limit):
         return await apply(
@@ -117,6 +122,7 @@ async def apply_plan(
             on_inventory=on_inventory,
             journal=journal,  # type: ignore[arg-type]
             backup=backup,
+            untagged_expire=expire,
         )
 
 

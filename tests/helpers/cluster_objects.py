@@ -47,13 +47,13 @@ def kind(name: str) -> Kind:
 
 
 def mentions_of(found: Findings, repository: str, *tags: str, digests: Iterable[str] = ()) -> RepositoryMentions:
-    """What the objects mention of a repository with these tags and digests."""
+    """The mentions of a repository with these tags and digests."""
     index = MentionIndex(found.mentions, found.digests)
     return index.of(ListedNames(repository, dict.fromkeys(tags), tuple(map(Digest, digests))))
 
 
 def kept(found: Findings, repository: str, *tags: str) -> set[str]:
-    """Of a repository with these tags, those that a use or a mention keeps; all for an open one."""
+    """The tags of a repository that a use or a mention keeps; all for an open one."""
     mentions = mentions_of(found, repository, *tags)
     uses = [use.reference for use in found.uses if use.reference.repository == repository]
     if mentions.of_any or any(use.is_open for use in uses):
@@ -253,7 +253,7 @@ def blockers(scan: ClusterScan) -> str:
 
 
 def used(scan: ClusterScan) -> set[str]:
-    """Return every reference that is used, or mentioned with its tag beside it, as text."""
+    """Return every reference that is used, or mentioned together with its tag, as text."""
     names = {str(use.reference) for use in scan.uses}
     objects = scan.mentions.objects if isinstance(scan.mentions, MentionIndex) else ()
     for repository in NAMES.repositories:

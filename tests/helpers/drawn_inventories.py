@@ -12,7 +12,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import LockState, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy
@@ -92,7 +92,7 @@ def inventories(draw: st.DrawFn) -> RepositoryInventory:
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
         age = draw(AGES)
         updated_at = None if age is None else NOW - timedelta(days=age)
-        tags.append(Tag(name, draw(st.sampled_from(DIGESTS)), updated_at, *draw(LOCKS)))
+        tags.append(Tag(name, draw(st.sampled_from(DIGESTS)), updated_at, LockState(*draw(LOCKS))))
     return RepositoryInventory(REPOSITORY, tuple(tags), manifests, locked=draw(st.integers(0, 9)) == 0)
 
 

@@ -20,6 +20,10 @@ Hook = Callable[[str], Awaitable[None]]
 """Awaited before a call, with the call as text. An exception that it raises becomes the call's."""
 
 
+def names_of(inventory: RepositoryInventory) -> RepositoryNames:
+    return RepositoryNames({tag.name: tag.digest for tag in inventory.tags}, inventory.manifests.keys())
+
+
 @dataclass
 class FakeDocument:
     """The content of a manifest."""
@@ -64,7 +68,7 @@ class FakeRegistry:
         await _run(self.before_read, f"list {name}")
         return self.inventory
 
-    async def list_names(self, name: str) -> RepositoryNames:
+    async def list_names(self, name: str, _: object = None) -> RepositoryNames:
         return RepositoryNames.of(await self.list_repository(name))
 
     def now(self) -> datetime | None:
@@ -150,7 +154,7 @@ class FakeRegistry:
 
 
 def recent_changes(inventory: RepositoryInventory, since: datetime, known: Container[Digest] = ()) -> RecentChanges:
-    """What a registry with this content answers to a question for changes."""
+    """The answer of a registry with this content to a question for changes."""
     del known
     return RecentChanges(
         tuple(tag for tag in inventory.tags if tag.updated_at is not None and tag.updated_at >= since),

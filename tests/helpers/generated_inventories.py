@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import LockState, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
@@ -42,7 +42,7 @@ def d(name: str | int) -> Digest:
 def tag(name: str, digest: str | int, *, days: float | None = 100, locked: bool = False) -> Tag:
     """A tag pushed `days` ago (None: the registry does not say)."""
     updated_at = None if days is None else NOW - timedelta(days=days)
-    return Tag(name, d(digest), updated_at, locked, delete_enabled=not locked)
+    return Tag(name, d(digest), updated_at, LockState(locked, delete_enabled=not locked))
 
 
 def image(digest: str | int, *, days: float | None = 100, locked: bool = False, size: int = 1000) -> Manifest:

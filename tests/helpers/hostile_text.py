@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import LockState, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnmeasuredSpace
@@ -64,7 +64,7 @@ def result(text: str) -> Result:
     tags = (
         Tag(f"{name}1", samples.digest(1), old),
         Tag(f"{name}2", samples.digest(2), old),
-        Tag(f"{name}3", samples.digest(3), old, locked=True),
+        Tag(f"{name}3", samples.digest(3), old, LockState(locked=True)),
         Tag(f"{name}4", samples.digest(4), samples.NOW),
         Tag(f"{name}5", samples.digest(5), old),
     )

@@ -28,7 +28,7 @@ def dead_port() -> Iterator[int]:
     """
     Yield a port that refuses connections.
 
-    It stays bound, since the next server could get a free port.
+    It remains bound, since the next server could get a free port.
     """
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

@@ -16,7 +16,7 @@ def expected_after(
     """
     Return what the rule deletes of that which each earlier run would have deleted without probation.
 
-    A tag waits, too, if its manifest stays because of something that waits, and would have no tag
+    A tag waits, too, if its manifest is kept because of something that waits, and would have no tag
     left.
 
     earlier: the deletions of these runs. Without one, nothing waits.

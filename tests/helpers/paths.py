@@ -1,5 +1,5 @@
 """
-Folders that tests read: the project, its test data, and the public recordings beside the project.
+Folders that tests read: the project, its test data, and the public recordings next to the project.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from functools import cache
 
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import LockState, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Plan, RepositoryPlan
@@ -111,7 +111,8 @@ def company() -> tuple[list[RepositoryInventory], list[ClusterScan]]:
     api = repository("shop/api", 80, first=2000, every=3)
     importer = repository("jobs/importer", 45, first=3000)
     importer = replace(
-        importer, tags=tuple(structs.replace(tag, locked=tag.name in {"1.0.3", "1.1.0"}) for tag in importer.tags)
+        importer,
+        tags=tuple(structs.replace(tag, lock_state=LockState(tag.name in {"1.0.3", "1.1.0"})) for tag in importer.tags),
     )
     inventories = [
         repository("base/python", 30, first=7000, every=1),

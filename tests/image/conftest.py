@@ -108,6 +108,6 @@ def change_owner(folder: Path) -> None:
 
 
 def program(name: str) -> str | None:
-    """The path of a program beside this interpreter or on PATH."""
+    """The path of a program next to this interpreter or on PATH."""
     sibling = Path(sys.executable).parent / name
     return str(sibling) if sibling.exists() else shutil.which(name)

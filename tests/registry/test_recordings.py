@@ -1,7 +1,7 @@
 """
 Recorded responses of a real registry, given to our registry client unchanged.
 
-They are public material beside the project, not a part of it.
+They are public material next to the project, not a part of it.
 """
 
 from __future__ import annotations

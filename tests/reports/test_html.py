@@ -139,6 +139,22 @@ def test_page_says_reasons_users_and_policy() -> None:
     assert "keep-last" in shown.text
 
 
+def test_tags_that_are_new_since_the_last_run_are_marked() -> None:
+    """Only those that a plan deletes: an apply has deleted them."""
+    made = samples.small()
+    plans = [replace(plan, new=frozenset({"old", "1.0.1"})) for plan in made.repositories]
+    result = samples.result(replace(made, repositories=tuple(plans)))
+
+    def notes(result: Result) -> dict[str, str]:
+        (block,) = page(result).blocks
+        return {name: block["texts"][group["note"]] for group in block["groups"] for name in group["names"]}
+
+    assert notes(result)["old"] == "not in use; its manifest is kept; new since the last run"
+    assert notes(result)["1.0.1"] == ""
+    gone = Outcome("shop/web", samples.small().repositories[0].deletions[0].tag.digest, "old", OutcomeKind.DELETED)
+    assert notes(replace(result, dry_run=False, outcomes=(gone,)))["old"] == "not in use; its manifest is kept"
+
+
 def test_sizes_by_decision_add_up_to_the_listed_size() -> None:
     result = samples.planned()
     rows = {row[0]: row for row in page(result).data("run")["repositories"]}

@@ -136,7 +136,7 @@ def test_plan_steps_use_two_verbs() -> None:
 
 
 @pytest.mark.parametrize("render", [report.render, report.render_plan])
-def test_pieces_stay_small_with_more_tags(render: Callable[[Result], Iterator[str]]) -> None:
+def test_pieces_are_small_with_more_tags(render: Callable[[Result], Iterator[str]]) -> None:
     """The size of a piece does not depend on the size of the registry."""
     few, many = (list(map(len, render(samples.many_tags(tags)))) for tags in (1000, 3000))
 

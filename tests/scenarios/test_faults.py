@@ -161,7 +161,7 @@ def fixed_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FixedWorld:
     """
     Return the world, and stop the clock of the machine.
 
-    It stands still in this world: after five minutes of tests, the machine's would be ahead of it.
+    It does not advance in this world: after five minutes of tests, the machine's would be ahead of it.
     """
     connect_in_memory(monkeypatch)
     today = datetime.now(UTC)

@@ -30,7 +30,7 @@ async def test_apply_with_file_and_days_deletes_old_tags(
     """
     This is the original command line, `apply FILE 30`.
 
-    Progress goes to stderr, results to stdout.
+    Progress is written to stderr, results to stdout.
     """
     async with staged_over_tls(tmp_path, monkeypatch, face) as stage:
         ended = await run_process(stage, "apply", write_config(stage, name), "30")

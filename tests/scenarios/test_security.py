@@ -187,7 +187,7 @@ async def test_program_in_a_kubeconfig_is_not_run(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Neither a script beside the kubeconfig, nor a `kubelogin` on the PATH, which the tool replaces
+    Neither a script next to the kubeconfig, nor a `kubelogin` on the PATH, which the tool replaces
     by a token.
     """
     was_run = tmp_path / "was-run"

@@ -1,4 +1,4 @@
-"""Hostile text and values in other sources: services of Azure, cache rules, the keep list, `init`."""
+"""Hostile text and values in other sources: services of Azure, cache rules, mentions, the keep list, `init`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from acr_cleanup.commands.init_files import FoundResource, Setup, configuration,
 from acr_cleanup.commands.init_request import Ci
 from acr_cleanup.emulator.arm_shapes import describe_registry
 from tests.helpers.hostile_text import TEXTS
+from tests.helpers.mention_builders import config_map
 from tests.helpers.stage import BOTH, Stage, staged
 
 HOSTILE = (
@@ -82,6 +83,35 @@ async def test_odd_cache_rule_never_deletes_more(
         assert_harmless(stage, ran.out, ran.err)
 
 
+async def test_hostile_text_around_a_mention_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of objects and keys of a ConfigMap are foreign text."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        for number, text in enumerate(HOSTILE):
+            stage.cluster.add(config_map(f"c{number}", **{text: f"{text} {stage.image('1.0')}"}))
+        ran = await stage.tool.plan()
+        assert (ran.code, ran.planned) == (0, {"shop/web:1.1"})
+        assert_harmless(stage, ran.out, ran.err)
+
+
+async def test_secret_next_to_a_mention_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports show the name and the tag that an object writes, and no other text of it."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        stage.cluster.add(
+            config_map(
+                run=f"docker login -u ops -p hunter2\ndocker run -e TOKEN=hunter2 {stage.image('1.0')} --key hunter2",
+                auth=f"https://ops:hunter2@{stage.image('1.0')}",
+                open=f"hunter2/{stage.image().partition(':')[0]}:$TAG-hunter2",
+            )
+        )
+        ran = await stage.tool.plan()
+        assert ran.code == 0
+        assert "1.0" not in {name.rpartition(":")[2] for name in ran.planned}
+        files = [path for path in (stage.tool.folder / "report").rglob("*") if path.is_file()]
+        assert "report.json" in {path.name for path in files}
+        for shown in (ran.out, ran.err, *(path.read_text("utf-8", errors="replace") for path in files)):
+            assert "hunter2" not in shown
+
+
 async def test_hostile_text_of_the_keep_list_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         keep = [{"image": "shop/web:1.0", "reason": text, "owner": text} for text in HOSTILE]
@@ -100,7 +130,7 @@ SPEAKABLE = [
 
 
 @pytest.mark.parametrize("text", SPEAKABLE, ids=map(str, range(len(SPEAKABLE))))
-def test_hostile_names_stay_values_in_files_of_init(text: str) -> None:
+def test_hostile_names_remain_values_in_files_of_init(text: str) -> None:
     """Azure's names are narrower than this. A file of init is read, and then run, by a person."""
     resource_id = f"/subscriptions/{text.replace('/', '')}/resourceGroups/{text.replace('/', '')}/providers/x/y/z"
     setup = Setup(

@@ -262,7 +262,7 @@ def image_with_attestations_of_two_builds(make: Labels) -> None:
 
 @worlds.leaves("v2 amd64 old young")
 def attestations_as_referrers_of_two_builds(make: Labels) -> None:
-    """As above, as referrers: a kept image keeps whatever is attached to it."""
+    """As above, as referrers: a kept image keeps everything attached to it."""
     image = make.image("amd64", tag=None)
     make.index("v1", image, attestation(make, "old", subject=image))
     make.index("v2", image, attestation(make, "young", subject=image, age=YOUNG), age=YOUNG)

@@ -170,7 +170,7 @@ def test_null_for_a_required_key_is_refused(files: ConfigFiles, entry: dict[str,
     assert problems[f"kubernetes_clusters.a.{key}"].seen == "It is empty."
 
 
-def test_clusters_are_checked_beside_a_missing_kubeconfig(files: ConfigFiles) -> None:
+def test_clusters_are_checked_with_a_missing_kubeconfig(files: ConfigFiles) -> None:
     """The waiver names a cluster that no entry can be, and the file is missing: two mistakes."""
     clusters = {"a": {"kubeconfig": "nowhere"}}
     problems = files.problems({"kubernetes_clusters": clusters, "waive": ["b: pods"]})

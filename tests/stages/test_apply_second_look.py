@@ -28,7 +28,18 @@ from tests.helpers.apply_runs import (
     tag_kinds,
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
-from tests.helpers.generated_inventories import OCI_CONFIG, OCI_IMAGE, REPOSITORY, d, image, inventory, tag, usage, use
+from tests.helpers.generated_inventories import (
+    OCI_CONFIG,
+    OCI_IMAGE,
+    REPOSITORY,
+    d,
+    image,
+    index,
+    inventory,
+    tag,
+    usage,
+    use,
+)
 from tests.helpers.in_memory_world import run_in_virtual_time
 
 # -- what has changed since the plan -------------------------------------------------------------
@@ -84,6 +95,19 @@ async def test_manifest_still_listed_without_its_tags_is_requested(
     untagged = "its tags were moved or deleted since the plan, and untagged manifests are kept"
     expected = (OutcomeKind.KEPT, untagged) if exists else (OutcomeKind.GONE, "")
     assert details(applied)[manifest_name("a")] == expected
+
+
+@pytest.mark.parametrize("expire", [True, False])
+async def test_last_tag_of_a_child_is_kept_if_untagged_manifests_expire(expire: bool) -> None:
+    """A manifest that is the child of a new index stays, and must not lose its last tag to a retention policy."""
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    plan = planned(registry.inventory)
+    registry.inventory = inventory([tag("1", "a"), tag("multi", "i", days=0)], [image("a"), index("i", ["a"])])
+
+    applied = await apply_plan(plan, registry, untagged_expire=expire)
+
+    assert registry.changes == ([] if expire else ["untag 1"])
+    assert kinds(applied)["1"] is (OutcomeKind.KEPT if expire else OutcomeKind.DELETED)
 
 
 async def test_observer_gets_inventory_and_usage_before_the_first_deletion() -> None:

@@ -165,7 +165,7 @@ async def test_relatives_are_deleted_after_a_list() -> None:
 def test_age_of_a_look_counts_from_its_first_request(
     seconds: float, starts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One deletion takes 8 seconds. Of the 20 seconds of a look, its list takes 0 or 5."""
+    """One deletion takes 8 seconds. Its list takes 0 or 5 of the 20 seconds of a look."""
     set_bound(monkeypatch, "LOOK_EVERY", 10)
     monkeypatch.setattr(looks, "LARGE", 1000)
     registry = large()
@@ -194,7 +194,7 @@ async def test_large_repository_is_decided_in_a_thread(monkeypatch: pytest.Monke
     assert threading.get_ident() not in threads
 
 
-def test_look_that_takes_longer_than_it_stays_fresh_allows_some_deletions() -> None:
+def test_look_that_takes_longer_than_it_is_fresh_allows_some_deletions() -> None:
     """Otherwise a repository that takes a minute to list could never be cleaned up."""
     registry = large(2)
 

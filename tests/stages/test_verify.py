@@ -19,9 +19,10 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.errors import RegistryError
 from acr_cleanup.stages import verify as verify_stage
 from acr_cleanup.stages.registry_port import Registry
-from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage, use
 from tests.helpers.in_memory_world import serving
 from tests.helpers.tool_runs import RunResult, Tool
 
@@ -275,7 +276,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     """It sends no request, and does not claim success."""
 
     class RegistryWithoutRequests:
-        async def list_names(self, name: str) -> Any:
+        async def list_names(self, name: str, _: object = None) -> Any:
             raise AssertionError(name)
 
         async def resolves(self, repository: str, name: str) -> bool:
@@ -293,8 +294,23 @@ async def test_stopped_run_skips_the_verification() -> None:
     assert not proof.holds
 
 
+async def test_name_that_the_registry_does_not_answer_for_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    class SilentRegistry:
+        async def resolves(self, repository: str, name: str) -> bool:
+            raise RegistryError(f"no answer about {repository}:{name}.")
+
+    caplog.set_level("DEBUG", "acr_cleanup")
+    [missing] = await verify_stage.find_missing(
+        inventory([]), usage(use("1.0"), runs=False), cast("Registry", SilentRegistry())
+    )
+
+    assert missing.name == "1.0"
+    assert caplog.messages == [f"looking for {missing}"]
+    assert caplog.records[0].exc_info is not None
+
+
 class FailingRegistry:
-    async def list_names(self, name: str) -> Any:
+    async def list_names(self, name: str, _: object = None) -> Any:
         raise ValueError(f"a bug in {name}")
 
 

@@ -71,7 +71,7 @@ class Crowd:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a place, and hold it for one request."""
+        """Wait for a place, and occupy it during one request."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._admit()

@@ -23,7 +23,6 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import Node
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
-from acr_cleanup.clusters.images.unpack import Budget, unpacked
 from acr_cleanup.clusters.images.workload_texts import is_of_replica
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
@@ -233,19 +232,23 @@ class ObjectReader:
             pod = _POD.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None, False
-        metadata, spec = pod.metadata, pod.spec
-        owner = next((owner for owner in metadata.ownerReferences or () if owner.controller and owner.kind), None)
-        if owner is None:
+        metadata, spec, owner = pod.metadata, pod.spec, None
+        for owner in metadata.ownerReferences or ():
+            if owner.controller and owner.kind:
+                break
+        else:
             return None, False
         labels, digests = metadata.labels or {}, self._digests_in(metadata.annotations or {})
         if digests is None:
             return None, False
+        if not _REPLICA_LABELS.isdisjoint(labels):
+            labels = {name: value for name, value in labels.items() if name not in _REPLICA_LABELS}
         key = (
             metadata.namespace,
             owner,
-            frozenset(labels.items() - {(name, labels.get(name)) for name in _REPLICA_LABELS}),
-            *(_without_token(bytes(part)) for part in (spec.containers, spec.initContainers, spec.ephemeralContainers)),
-            tuple(volume.image for volume in spec.volumes or () if volume.image is not None),
+            frozenset(labels.items()),
+            _without_token(b"\0".join((spec.containers, spec.initContainers, spec.ephemeralContainers))),
+            tuple([volume.image for volume in spec.volumes or () if volume.image is not None]),
             pod.status,
         )
         if replicas := self._seen.get(key):
@@ -286,7 +289,7 @@ class ObjectReader:
         if not new:
             return True
         replicas.digests |= new
-        if replicas.workload is None or any(True for digest in new for _ in unpacked(digest, Budget())):
+        if replicas.workload is None:
             return False
         for digest in new:
             field = _ANNOTATIONS.path(digests[digest])

@@ -264,7 +264,7 @@ def _decode(stored: _Stored) -> _Release:
 
 
 def _undecodable(stored: _Stored, seen: str) -> ReadFailure:
-    name = quoted(f"{stored.namespace}/{stored.object_name}".lstrip("/"))
+    name = quoted(f"{stored.namespace}/{stored.object_name}".removeprefix("/"))
     what = f"revision {stored.revision} of the Helm release" if stored.revision is not None else "the Helm release"
     return ReadFailure(
         f"reading {stored.resource} {name}",

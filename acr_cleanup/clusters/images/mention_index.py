@@ -65,21 +65,21 @@ class MentionIndex:
             forms = _by_form(listed.tags)
             for key in keys:
                 self._named(key, listed, forms, found)
-        for digest in self._digests.keys() & set(listed.digests) if self._digests else ():
+        for digest in self._digests.keys() & listed.digests if self._digests else ():
             place = self._digests[digest]
             if place.used_in != listed.repository:
                 found.digest(digest, Mention(place.workload, place.field, "", digest, How.DIGEST))
         return found.done()
 
-    def _named(self, key: str, listed: ListedNames, forms: Mapping[str, list[str]], found: _Found) -> None:
+    def _named(self, key: str, listed: ListedNames, forms: Mapping[str, tuple[str, ...]], found: _Found) -> None:
         """Look up the tags of a repository in everything that is filed under one of its keys."""
         of_key = self._of_key(key)
         hits: set[int] = set()
         for word in _shared(of_key.words, forms):
             for index, how in of_key.words[word]:
                 hits.add(index)
-                found.tags(forms[word], self._mention(index, key, word, how))
-        for digest in of_key.words.keys() & set(listed.digests):
+                found.tags(forms[word] or (word,), self._mention(index, key, word, how))
+        for digest in of_key.words.keys() & listed.digests:
             for index, how in of_key.words[digest]:
                 hits.add(index)
                 found.digest(Digest(digest), self._mention(index, key, digest, how))
@@ -89,13 +89,13 @@ class MentionIndex:
         for index, words in loose.items():
             hits.add(index)
             for word in words:
-                found.tags(forms[word], self._mention(index, key, word, of_key.loose))
+                found.tags(forms[word] or (word,), self._mention(index, key, word, of_key.loose))
         for index in of_key.opened:
             found.open(self._mention(index, key, "", How.OPEN))
         self._extended(key, [index for index in of_key.given if index not in hits], forms, found)
         self._bare(key, [index for index in of_key.bare if index not in hits], listed, found)
 
-    def _extended(self, key: str, indexes: Iterable[int], forms: Mapping[str, list[str]], found: _Found) -> None:
+    def _extended(self, key: str, indexes: Iterable[int], forms: Mapping[str, tuple[str, ...]], found: _Found) -> None:
         """Add the tags that begin with a version beside the name, which the registry lacks: `535.104.05-ubuntu22.04`."""
         wanted: defaultdict[str, list[int]] = defaultdict(list)
         for index in indexes:
@@ -104,7 +104,7 @@ class MentionIndex:
         for form in forms if wanted else ():
             for match in _JOINTS(form):
                 for index in wanted.get(word := form[: match.start()], ())[:MOST_SHOWN]:
-                    found.tags(forms[form], self._mention(index, key, word, How.NEAR))
+                    found.tags(forms[form] or (form,), self._mention(index, key, word, How.NEAR))
 
     def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
         """Add objects that name a repository behind our host without a tag: `latest` if it exists, otherwise any tag."""
@@ -144,7 +144,9 @@ class MentionIndex:
 
     # -- rule 2 ------------------------------------------------------------------------------------
 
-    def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> tuple[dict[int, list[str]], list[int]]:
+    def _loose(
+        self, wanted: frozenset[int], forms: Mapping[str, tuple[str, ...]]
+    ) -> tuple[dict[int, list[str]], list[int]]:
         """
         Return the objects that contain some of the tags as distinctive words, with these words; and the objects that were
         not searched, because the searches in large objects together took too long.
@@ -152,7 +154,7 @@ class MentionIndex:
         hits: defaultdict[int, list[str]] = defaultdict(list)
         table = self._words()
         small = wanted - self._big
-        loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags))]
+        loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags or (form,)))]
         for form in loose:
             for index in self._with(form, small, table):
                 hits[index].append(form)
@@ -237,10 +239,15 @@ def _all_keys(repository: str) -> Iterator[str]:
     yield from (f"{beginning}/" for beginning in unfinished_of(repository))
 
 
-def _by_form(tags: Collection[str]) -> dict[str, list[str]]:
-    forms: dict[str, list[str]] = {}
+def _by_form(tags: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Plain form -> its tags; () if the only one equals the form, as nearly always."""
+    forms: dict[str, tuple[str, ...]] = {}
     for tag in tags:
-        forms.setdefault(plain_form(tag), []).append(tag)
+        form = plain_form(tag)
+        if (known := forms.get(form)) is not None:
+            forms[form] = (*(known or (form,)), tag)
+        else:
+            forms[form] = () if form == tag else (tag,)
     return forms
 
 

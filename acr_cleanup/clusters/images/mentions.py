@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -44,6 +45,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
 
 _LONGEST_HOST = 300
+_SHORT = 200
 _MOST_NEAR = 5_000
 _MOST_PLACES = 10_000
 _MOST_UNTAGGED = 300
@@ -119,7 +121,10 @@ class _Reader:
         for digest in found:
             holder = holders.get(digest.removeprefix("sha256:"))
             digests[Digest(digest)] = holder.field if holder is not None else ""
-        written = {chunk: read_chunk(chunk.decode(), self._names) for chunk in special}
+        written = {
+            chunk: _read_short(chunk, self._names) if len(chunk) < _SHORT else read_chunk(chunk.decode(), self._names)
+            for chunk in special
+        }
         self._names_host = any(
             text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2])
             for chunk, text in written.items()
@@ -387,3 +392,9 @@ class _Reader:
             self._room -= 1
             if not only_tag_keys or fields.is_tag_key(value.key):
                 self._value(finding, value, text)
+
+
+@lru_cache(maxsize=8192)
+def _read_short(chunk: bytes, names: Names) -> Written:
+    """Workloads share most of their paths and many of their images."""
+    return read_chunk(chunk.decode(), names)

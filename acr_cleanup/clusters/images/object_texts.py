@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -45,6 +46,7 @@ _LONGEST_JSON = 16 << 20
 _RUN = re.compile(r"[A-Za-z0-9_.\-/:@+$%]{40,}")
 _HEX_RUN = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _SHORTEST_RUN = 40
+_SHORT, _ROOM = 100, 4096
 _MOST_SEARCHED = 200
 
 
@@ -95,7 +97,12 @@ def _step(key: object) -> str:
     if isinstance(key, int):
         return f"[{key}]"
     name = str(key)
-    return f".{name}" if name.isascii() and name.isidentifier() else f"[{quoted(name[:200], 100)}]"
+    return f".{name}" if name.isascii() and name.isidentifier() else _quoted_step(name[:200])
+
+
+@lru_cache(maxsize=1024)
+def _quoted_step(name: str) -> str:
+    return f"[{quoted(name, 100)}]"
 
 
 class Text(NamedTuple):
@@ -109,6 +116,10 @@ class Text(NamedTuple):
     @property
     def field(self) -> str:
         return self.node.path() if self.key is None else self.node.path(self.key)
+
+
+# A pod has hundreds of texts, and the constructor of a named tuple would take most of their time.
+_new_text = partial(tuple.__new__, Text)
 
 
 class ContainerImage(NamedTuple):
@@ -145,36 +156,41 @@ class ObjectTexts:
             node = nodes.pop()
             value = node.value
             # An alias of YAML may lead to the same mapping a thousand times.
-            if id(value) in self._walked or not isinstance(value, Mapping | list):
+            if id(value) in self._walked or not isinstance(value, (dict, list)):
                 continue
             self._walked[id(value)] = value
-            inner = self._mapping(node, depth) if isinstance(value, Mapping) else self._list(node, depth)
-            nodes += reversed(list(inner))
+            inner = self._mapping(node, depth) if isinstance(value, dict) else self._list(node, depth)
+            inner.reverse()
+            nodes += inner
 
-    def _mapping(self, node: Node, depth: int) -> Iterator[Node]:
+    def _mapping(self, node: Node, depth: int) -> list[Node]:
         left_out = _SECRET_VALUE if is_secret(node.value) else _LEFT_OUT.get(node.key, _NOTHING)
         is_labels = node.key in _LABELS
+        inner: list[Node] = []
         for key, child in node.value.items():
-            if key in left_out or key in NOT_VALUES:
+            if key in NOT_VALUES or key in left_out:
                 continue
             if isinstance(key, str):
-                self.texts.append(Text(key, node, key, is_key=True))
+                self.texts.append(_new_text((key, node, key, True)))
             if isinstance(child, str):
                 if is_labels and key in _VERSION_LABELS:
                     self.versions.append(child)
                 elif key != "reference" or not self._image_volume(node, child):
-                    self._text(Text(child, node, key), depth)
+                    self._text(_new_text((child, node, key, False)), depth)
             elif isinstance(child, list) and key in CONTAINER_LISTS:
-                yield from self._containers(Node(child, node, key), depth)
-            elif isinstance(child, Mapping | list):
-                yield Node(child, node, key)
+                inner += self._containers(Node(child, node, key), depth)
+            elif isinstance(child, (dict, list)):
+                inner.append(Node(child, node, key))
+        return inner
 
-    def _list(self, node: Node, depth: int) -> Iterator[Node]:
+    def _list(self, node: Node, depth: int) -> list[Node]:
+        inner: list[Node] = []
         for index, child in enumerate(node.value):
             if isinstance(child, str):
-                self._text(Text(child, node, index), depth)
-            elif isinstance(child, Mapping | list):
-                yield Node(child, node, index)
+                self._text(_new_text((child, node, index, False)), depth)
+            elif isinstance(child, (dict, list)):
+                inner.append(Node(child, node, index))
+        return inner
 
     def _image_volume(self, node: Node, text: str) -> bool:
         reference = parsed(text) if node.key == "image" else None
@@ -183,17 +199,21 @@ class ObjectTexts:
         return reference is not None
 
     def _text(self, text: Text, depth: int) -> None:
-        start = text.text[:64].lstrip()[:1]
-        if start in ("{", "[") and depth < _DEEPEST_JSON and len(text.text) <= _LONGEST_JSON:
+        content = text.text
+        start = content[:64].lstrip()[:1]
+        if start in ("{", "[") and depth < _DEEPEST_JSON and len(content) <= _LONGEST_JSON:
             try:
-                document = _DOCUMENT.decode(text.text)
+                document = _DOCUMENT.decode(content)
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 document = None
             if isinstance(document, dict | list):
                 self._walk(Node(document, text.node, text.key, text.field), depth + 1)
                 return
         self.texts.append(text)
-        for inside in unpacked(text.text, self._budget):
+        known = _packed_in(content) if len(content) <= _SHORT and self._budget.left > _ROOM else None
+        if known is not None:
+            self._budget.left -= sum(map(len, known))
+        for inside in unpacked(content, self._budget) if known is None else known:
             self.texts.append(text._replace(text=inside))
 
     def unpack(self, runs: Iterable[str]) -> str:
@@ -225,19 +245,28 @@ class ObjectTexts:
         """The containers of a list, without the image fields that are references: those are understood."""
         for index, container in enumerate(containers.value):
             node = Node(container, containers, index)
-            image = container.get("image") if isinstance(container, Mapping) else None
+            image = container.get("image") if isinstance(container, dict) else None
             if isinstance(image, str) and (reference := parsed(image)) is not None:
                 name = container.get("name")
                 self._image(node, "image", name if isinstance(name, str) else "", image, reference)
                 node.value = {key: value for key, value in container.items() if key != "image"}
             if isinstance(container, str):
                 self._text(Text(container, containers, index), depth)
-            elif isinstance(container, Mapping | list):
+            elif isinstance(container, (dict, list)):
                 yield node
 
     def _image(self, node: Node, key: str, container: str, text: str, reference: ImageReference) -> None:
         place = node.path(key)
         self.images.append(ContainerImage(place, container, text, reference))
+
+
+@lru_cache(maxsize=4096)
+def _packed_in(text: str) -> tuple[str, ...] | None:
+    """Unpack a short text, because objects repeat most of these. None if the result may have been cut."""
+    budget = Budget(_ROOM)
+    packed = tuple(unpacked(text, budget))
+    # A cut result may have only a quarter of the characters: UTF-8 takes up to four bytes for one.
+    return packed if budget.left > _ROOM * 7 // 8 else None
 
 
 _SECRET_VALUE: frozenset[object] = frozenset({"value"})

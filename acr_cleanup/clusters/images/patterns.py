@@ -7,7 +7,7 @@ import re
 from acr_cleanup.core.references import TAG
 
 _BLANK = r"[ \t\u00a0]"
-# What may separate a name and its tag: a sign of assignment, a dash or an arrow, a blank, or elements of HTML.
+# Between a name and its tag may be: a sign of assignment, a dash or an arrow, a blank, or elements of HTML.
 _BETWEEN = (
     rf"{_BLANK}{{0,20}}(?:[,:=|;#\uff1a][>=]?|[-=]>|[\u2192\u21d2\u2013\u2014]){_BLANK}{{0,20}}"
     rf"|{_BLANK}{{1,20}}(?:-{{1,3}}{_BLANK}{{1,20}})?|(?:</?[A-Za-z][^<>]{{0,60}}>{_BLANK}{{0,20}}){{1,4}}"

@@ -198,7 +198,7 @@ def _add(
     for digest, field_of_digest in reading.digests.items():
         found.add_digest(digest, DigestPlace(workload, field_of_digest))
     for place, text in reading.unclear.items():
-        name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
+        name = f"{workload.namespace}/{workload.kind}/{workload.name}".removeprefix("/")
         found.notes[
             f"{quoted(name)} names our registry in {quoted(place)}, but no recognisable repository: "
             f"{quoted(text, 80)!r}. Nothing is kept for it."
@@ -380,7 +380,7 @@ def _blocker(workload: Workload, place: _Place) -> Blocker:
         thing = type(place.value).__name__
         with suppress(RecursionError):
             thing += f" {quoted(place.value)}"
-    name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
+    name = f"{workload.namespace}/{workload.kind}/{workload.name}".removeprefix("/")
     return Blocker(
         where=workload.cluster,
         call=f"reading {quoted(name)}",

@@ -160,7 +160,7 @@ def read_chunk(chunk: str, names: Names) -> Written:
 
 
 def _parts_of(chunk: str) -> tuple[str, str, str]:
-    """What is before `@`, the `@`, and what is behind it."""
+    """The text before `@`, the `@`, and the text behind it."""
     if chunk.count("@") > 1:
         chunk = _PLACEHOLDER.sub(r"$\1", chunk)  # `@HUB@/shop/web:@TAG@`
     is_package = chunk.startswith("pkg:")

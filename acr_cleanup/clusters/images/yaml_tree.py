@@ -85,7 +85,8 @@ class _Tree:
         if len(self._open) >= _MOST_DEPTH:
             raise NotPlain
         # An anchor that is given anew names what is being read, not what it named before.
-        self._anchors.pop(anchor or "", None)
+        if anchor:
+            self._anchors.pop(anchor, None)
         self._open.append(_Open(value, anchor, self._nodes - 1))
 
     def _count(self, nodes: int) -> None:

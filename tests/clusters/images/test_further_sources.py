@@ -183,6 +183,11 @@ def test_a_tag_of_another_image_is_not_put_to_ours() -> None:
     assert kept(found, "shop/web", "1", "2", "3") == {"1"}
 
 
+def test_a_tag_under_global_counts_for_images_far_below() -> None:
+    found = read("Thing", {"spec": {"global": {"tag": "1"}, "web": {"main": {"image": {"repository": WEB}}}}})
+    assert kept(found, "shop/web", "1", "2") == {"1"}
+
+
 PARAMETERS = [{"name": "registry", "value": HOST}]
 FAR_APART: dict[str, tuple[Any, str]] = {
     "hub and tag above": ({"global": {"hub": f"{HOST}/shop", "tag": "1", "proxy": {"image": "web"}}}, f"{WEB}:1"),

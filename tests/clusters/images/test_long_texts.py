@@ -15,7 +15,7 @@ from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.core.mentions import ListedNames
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_builders import X, config_map, custom, row
+from tests.helpers.mention_builders import X, b64, config_map, custom, row
 from tests.helpers.mention_worlds import WORLDS, MentionWorld
 
 FILLER = " ".join("".join(letters) for letters in itertools.islice(itertools.permutations("qzxjkvwyu", 7), 20_000))
@@ -61,6 +61,13 @@ def tags_kept(text: str) -> set[str]:
 @pytest.mark.extended
 def test_tags_of_other_references_in_a_long_text_do_not_count() -> None:
     assert tags_kept(f"{FILLER}\n{REFERENCES}") == KEPT
+
+
+def test_packed_document_in_a_long_text_is_read() -> None:
+    packed = b64(f"image: {X}/shop/web\nannotation: none\ntag: canary\n")
+    assert packed not in (packed.lower(), packed.upper())
+    found = read(row("", config_map(a=f"{FILLER} document: {packed} {FILLER}"), TAGS, {}))
+    assert kept(found, "shop/web", *TAGS["shop/web"]) == {"canary"}
 
 
 def test_reduced_object_takes_any_letters_as_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ OPERATORS: Rows = [
     ("docker compose in configmap", lines("services:","  web:","    image: ${REGISTRY}/shop/web:${TAG:-gold}"), {"shop/web":"gold tin |"}),
     ("docker compose ports", lines("services:","  web:","    image: shop/web:gold","    ports:",'    - "80:16"'), {"shop/web":"gold | 16 80"}),
     ("systemd unit", lines("[Service]","Environment=IMAGE=shop/web","Environment=TAG=gold","ExecStart=/usr/bin/podman run ${IMAGE}:${TAG}"), {"shop/web":"gold | tin"}),
+    ("systemd unit with a number", lines("[Service]","Environment=IMAGE=shop/web","Environment=TAG=gold","Environment=REPLICAS=3"), {"shop/web":"gold | 3"}),
     ("quadlet", lines("[Container]",f"Image={X}/shop/web:gold","AutoUpdate=registry"), {"shop/web":"gold | tin"}),
     ("nomad-like hcl config block", lines('task "web" {','  driver = "docker"',"  config {",f'    image = "{X}/shop/web:gold"',"  }","}"), {"shop/web":"gold | tin"}),
     ("terraform vars tfvars", lines('web_image_name = "shop/web"','web_image_tag  = "gold"','api_image_name = "shop/api"','api_image_tag  = "tin"'), {"shop/web":"gold | tin","shop/api":"tin | gold"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from acr_cleanup.clusters.images.object_mentions import NameFinding, ObjectMentions
 from acr_cleanup.core.workload import Workload
 
@@ -15,8 +17,10 @@ def mentions(words: bytes) -> ObjectMentions:
 
 
 def test_words_of_letters_are_dropped_if_most_are() -> None:
-    found = mentions(b"alpha beta gamma v1 v1")
-    assert found.reduced() == ObjectMentions(WORKLOAD, found.names, b"v1", None, VERSIONS)
+    found = mentions(b"alpha beta gamma delta v1 v1 v2")
+    reduced = found.reduced()
+    assert sorted(reduced.words.split()) == [b"v1", b"v2"]
+    assert replace(reduced, words=b"") == ObjectMentions(WORKLOAD, found.names, b"", None, VERSIONS)
 
 
 def test_every_tag_may_be_meant_if_most_words_are_others() -> None:

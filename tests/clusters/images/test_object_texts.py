@@ -102,3 +102,10 @@ def test_container_without_a_name_has_an_image() -> None:
         ("containers[1].image", "", "shop/web:2"),
         ("containers[2].image", "main", "shop/web:3"),
     ]
+
+
+def test_value_at_the_address_of_a_released_one_is_read() -> None:
+    """Embedded documents are made while the object is read. A mapping without text is held by nothing else."""
+    documents = [text for number in range(50) for text in ("{}", f'{{"tag": "v{number}", "port": 1}}')]
+    texts = {text.text for text in ObjectTexts({"data": documents}).texts if not text.is_key}
+    assert texts == {f"v{number}" for number in range(50)}

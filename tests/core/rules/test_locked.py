@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from acr_cleanup.core.inventory import LockState
 from acr_cleanup.core.policy import Rule, kept_by_lock
 from acr_cleanup.core.retention import RetentionPolicy
 from tests.helpers.generated_inventories import (
@@ -49,7 +50,7 @@ def test_reason_names_the_widest_lock() -> None:
 
 
 def test_include_locked_respects_locks_that_cannot_be_restored() -> None:
-    strange = structs.replace(tag("1.0", "a", locked=True), delete_enabled=True)
+    strange = structs.replace(tag("1.0", "a"), lock_state=LockState(locked=True))
     unlocking = RetentionPolicy(include_locked=True)
 
     assert [kept_by_lock(digest, unlocking) for digest in (strange, tag("1.0", "a", locked=True), tag("1.0", "a"))] == [
@@ -63,7 +64,7 @@ def test_include_locked_respects_locks_that_cannot_be_restored() -> None:
 
 
 def test_lock_that_cannot_be_restored_is_never_removed() -> None:
-    strange = structs.replace(tag("1.0", "a", locked=True), delete_enabled=True)
+    strange = structs.replace(tag("1.0", "a"), lock_state=LockState(locked=True))
 
     assert rules_of(plan(inventory([strange]), policy=UNLOCKING), "1.0") == [Rule.LOCKED]
 

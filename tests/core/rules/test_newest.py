@@ -105,7 +105,7 @@ def test_unmatched_optional_group_counts_as_no_match() -> None:
     assert counted_with(group, "a-x") == counted_with(group, "zzz") != counted_with(group, "dev-x")
 
 
-def test_images_count_once_whatever_their_names() -> None:
+def test_images_count_once_under_any_names() -> None:
     """
     Four names per release: three releases are kept, with all their names.
 
@@ -143,7 +143,7 @@ def test_companions_do_not_count_as_images() -> None:
 
 
 def test_platforms_count_as_the_index_that_alone_lists_them() -> None:
-    """Also the platform of an index in an index; one that two tagged indexes list is an image of its own."""
+    """Also the platform of an index in an index; one that two tagged indexes list is a separate image."""
     repository = inventory(
         [
             tag(f"{name}-{part}", f"{part}{name}", days=100 - number - place / 10)
