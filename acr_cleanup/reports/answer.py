@@ -14,7 +14,8 @@ from itertools import groupby
 
 from acr_cleanup.core.mentions import Mention
 from acr_cleanup.core.plan import Decision
-from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, TextPage, fact, grid, heading, line, section
@@ -275,6 +276,14 @@ def _warnings(warnings: Sequence[str]) -> Iterator[Block]:
 
 
 # -- parts that answers from now and from a report share -------------------------------------------
+
+
+def kept_because(reason: Reason | KeepReason, uses: Sequence[ImageUse]) -> str:
+    """Why a tag or manifest is kept, as the end of a sentence: the evidence of the rule, and one of the users."""
+    if reason.rule != Rule.IN_USE or not uses:
+        return words.plain(reason.detail)
+    user, others = str(min(uses, key=authored_first)), len(set(map(str, uses))) - 1
+    return words.plain(f"{reason.detail}: {user}{f' and {others:,} more' if others else ''}", 600)
 
 
 def tag_rows(

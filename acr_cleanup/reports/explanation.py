@@ -33,6 +33,7 @@ from acr_cleanup.reports.answer import (
     RuleList,
     UseGroup,
     cluster_text,
+    kept_because,
     push_age,
     read_time,
 )
@@ -144,7 +145,8 @@ class _Item(Circumstances):
         if decision is None:
             return self._absence(), MISSING_STYLE
         if not decision.deletes:
-            return f"{self.title} is kept: {_detail(decision.reasons[0])}.", KEPT_STYLE
+            uses = [linked.use for linked in self.explanation.uses]
+            return f"{self.title} is kept: {kept_because(decision.reasons[0], uses)}.", KEPT_STYLE
         if self.blocked():
             return f"According to what could be read, {self.title} would be deleted.", DELETED_STYLE
         return f"{self.title} would be deleted{self._remark()}.", DELETED_STYLE
@@ -241,9 +243,8 @@ class _Item(Circumstances):
     def _freed_space(self) -> tuple[int, int] | None:
         """The manifests that go, and their bytes; None if the tag or the manifest stays, or its digest is unknown."""
         explanation, of_manifest = self.explanation, self.explanation.manifest_decision
-        if explanation.decision is None or not explanation.decision.deletes:
-            return None
-        if of_manifest is None or explanation.digest is None:
+        deletes = explanation.decision is not None and explanation.decision.deletes
+        if not deletes or of_manifest is None or explanation.digest is None:
             return None
         gone = deleted_with(self.evidence, self.plan, explanation.digest) if of_manifest.deletes else ()
         return len(gone), sum(manifest.size for manifest in gone)

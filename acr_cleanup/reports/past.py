@@ -24,6 +24,7 @@ from acr_cleanup.reports.answer import (
     RuleList,
     UseGroup,
     cluster_text,
+    kept_because,
     push_age,
     read_time,
     tag_rows,
@@ -163,7 +164,7 @@ class _Past:
 
     def _decided(self, decision: Decision) -> str:
         if decision.reasons:
-            return f"was kept: {words.plain(decision.reasons[0].detail)}"
+            return f"was kept: {kept_because(decision.reasons[0], decision.reasons[0].uses)}"
         return self._planned(self.outcomes.get((decision.tag.name, decision.tag.digest)))
 
     def _decided_manifest(self) -> str:

@@ -30,7 +30,8 @@ async def test_used_tag_is_kept_by_its_listed_use(stage: Stage) -> None:
     stage.cluster.add(build.cronjob("batch", "nightly", [stage.image("1.0")]))
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
-    assert (explanation.code, explanation.verdict) == (0, "shop/web:1.0 is kept: a workload names this tag.")
+    verdict = "shop/web:1.0 is kept: a workload names this tag: production/batch/CronJob/nightly (main)."
+    assert (explanation.code, explanation.verdict) == (0, verdict)
     use = explanation.lines.index("production/batch/CronJob/nightly (main)")
     field = f"spec.jobTemplate.spec.template.spec.containers[0].image: {stage.image('1.0')}"
     assert explanation.lines[use + 1] == field
@@ -61,7 +62,10 @@ async def test_index_is_kept_by_its_running_child(stage: Stage) -> None:
     stage.pod(stage.image("2.0"), image_ids=[stage.image(digest=amd)])
     explanation = await run_explain(stage, f"{REPOSITORY}:multi")
 
-    assert explanation.verdict == "shop/web:multi is kept: a workload runs or pins its digest."
+    assert (
+        explanation.verdict
+        == "shop/web:multi is kept: a workload runs or pins its digest: production/odd/Pod/odd-1 (main)."
+    )
     assert "They use another manifest of its index family (1)" in explanation.lines
     assert f"Manifest an index of {amd[:19]} linux/amd64 and {arm[:19]} linux/arm64" in explanation.lines
     child = await run_explain(stage, f"{REPOSITORY}@{arm}")
@@ -79,7 +83,8 @@ def add_open_use(scans: tuple[ClusterScan, ...]) -> tuple[ClusterScan, ...]:
 async def test_open_use_keeps_all_tags(stage: Stage) -> None:
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0", add_open_use)
 
-    assert explanation.verdict == "shop/web:1.0 is kept: something names its repository without saying which image."
+    seen = "something names its repository without saying which image: production/ops/ConfigMap/values"
+    assert explanation.verdict == f"shop/web:1.0 is kept: {seen}."
     assert "They name the repository but not the image, so it may be any image of it (1)" in explanation.lines
     assert "data.image: contoso.azurecr.io/shop/web:{{ .tag }}" in explanation.lines
     assert "Without this use, it would be deleted." in explanation.out

@@ -31,7 +31,8 @@ async def test_report_explains_deleted_and_kept_tags(stage: Stage) -> None:
     assert any(line.startswith("Clusters production (direct): ") and "objects" in line for line in explanation.lines)
 
     explanation = run_explain_report(stage, "shop/web:2.0")
-    assert (explanation.code, explanation.verdict) == (0, "shop/web:2.0 was kept: a workload names this tag.")
+    verdict = "shop/web:2.0 was kept: a workload names this tag: production/shop/Deployment/web (main)."
+    assert (explanation.code, explanation.verdict) == (0, verdict)
     assert "production/shop/Deployment/web (main)" in explanation.lines
 
     explanation = run_explain_report(stage, f"shop/web@{digest[:19]}")

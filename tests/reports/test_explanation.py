@@ -64,13 +64,13 @@ def many(number: int) -> list[ImageUse]:
 def test_terminal_shows_the_first_uses_and_counts_the_rest() -> None:
     page = tag_page(evidence(inventory([tag("1.0", "a")]), *many(50)), "1.0")
 
-    assert len(re.findall(r"Deployment/web-\d+", str(page))) == 50
+    assert len(re.findall(r"(?m)^ .*Deployment/web-\d+", str(page))) == 50
     shown = terminal(page)
-    assert len(re.findall(r"Deployment/web-\d+", shown)) == USES_ON_SCREEN
+    assert len(re.findall(r"(?m)^ .*Deployment/web-\d+", shown)) == USES_ON_SCREEN
     assert "… and 30 more uses. To see all, pipe the output: | cat" in shown
     assert "Used by 50 workloads (50 uses)" in shown
     asked = evidence(inventory([tag("1.0", "a")]), *many(50))
-    assert len(re.findall(r"Deployment/web-\d+", terminal(tag_page(asked, "1.0", everything=True)))) == 50
+    assert len(re.findall(r"(?m)^ .*Deployment/web-\d+", terminal(tag_page(asked, "1.0", everything=True)))) == 50
 
 
 class Named:
@@ -171,7 +171,7 @@ def test_all_links_share_the_limit_of_a_terminal() -> None:
     pinned = [use(None, "a", name=f"pinned-{place}") for place in range(15)]
     page = tag_page(evidence(inventory([tag("1.0", "a")]), *many(15), *pinned), "1.0")
 
-    assert len(re.findall(r"Deployment/(?:web|pinned)-\d+", terminal(page))) == USES_ON_SCREEN
+    assert len(re.findall(r"(?m)^ .*Deployment/(?:web|pinned)-\d+", terminal(page))) == USES_ON_SCREEN
     assert "They name or run its digest (15)" in terminal(page)
 
 
@@ -241,7 +241,9 @@ def test_verdict_with_a_blocker_is_not_certain() -> None:
     asked = evidence(inventory([tag("1.0", "a"), tag("2.0", "b")]), use("2.0"), blockers=(BLOCKED,))
 
     assert str(tag_page(asked, "1.0")).startswith("According to what could be read, shop/web:1.0 would be deleted.\n")
-    assert str(tag_page(asked, "2.0")).startswith("shop/web:2.0 is kept: a workload names this tag.\n")
+    assert str(tag_page(asked, "2.0")).startswith(
+        "shop/web:2.0 is kept: a workload names this tag: production/shop/Deployment/web (main).\n"
+    )
 
 
 def test_missing_image_in_a_status_is_not_called_a_failing_pull() -> None:
@@ -281,7 +283,7 @@ def test_objects_of_controllers_come_last() -> None:
     kinds = ["Pod", "ReplicaSet", "Job", "ConfigMap", "Deployment"]
     text = str(tag_page(evidence(inventory([tag("1.0", "a")]), *map(of, kinds)), "1.0"))
 
-    kinds = re.findall(r"production/shop/(\w+)/web", text)
+    kinds = re.findall(r"(?m)^ .*production/shop/(\w+)/web", text)
     assert kinds == ["Deployment", "ConfigMap", "Job", "ReplicaSet", "Pod"]
 
 
