@@ -106,7 +106,7 @@ class StopGuard:
         finally:
             self._working.discard(task)
             if task in self._cancelled:
-                # The task goes on, so it must not look cancelled to a time limit inside of it.
+                # The task continues, so it must not look cancelled to a time limit inside of it.
                 self._cancelled.discard(task)
                 task.uncancel()
 

@@ -47,7 +47,7 @@ def unexpected(error: Exception, log_level: str = "log-level") -> AcrCleanupErro
     """
     Return the report of an unexpected exception. Call it where the exception is caught.
 
-    Its traceback goes to the debug log: it does not help a user, and may contain foreign text.
+    Its traceback is written to the debug log: it does not help a user, and may contain foreign text.
     `log_level`: the name of the input that turns the debug log on.
     """
     log.debug("unexpected", exc_info=error)

@@ -30,7 +30,7 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     Return the signals that stop a run: also SIGHUP (a lost terminal, or a runner that ends) and
     Windows' SIGBREAK.
 
-    An ignored SIGHUP stays ignored: the user started the run with `nohup`.
+    An ignored SIGHUP remains ignored: the user started the run with `nohup`.
     """
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     known = [signal.Signals[name] for name in names if name in signal.Signals.__members__]

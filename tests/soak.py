@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,12 +64,17 @@ def jobs(seed: int, worlds: int, races: int) -> Iterator[Job]:
 
 @dataclass
 class Soak:
-    """The jobs, and the results of this part and of earlier ones. `commit`: of the code that runs."""
+    """
+    The jobs, and the results of this part and of earlier ones.
+
+    `commit`: of the code that runs. `commits`: of the code that made each result.
+    """
 
     jobs: Sequence[Job]
     folder: Path = FOLDER
     passed: dict[str, bool] = field(default_factory=dict)
     commit: str = ""
+    commits: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,7 @@ class Soak:
             for line in self.results.read_text(encoding="utf-8").splitlines():
                 result = json.loads(line)
                 self.passed[result["job"]] = result["passed"]
+                self.commits[result["job"]] = result["commit"]
 
     @property
     def results(self) -> Path:
@@ -95,7 +102,7 @@ class Soak:
             if time.monotonic() >= end:
                 return
             passed, output = run_job(job)
-            self.passed[job.name] = passed
+            self.passed[job.name], self.commits[job.name] = passed, self.commit
             (self.folder / f"{job.name}.log").write_text(output, encoding="utf-8")
             with self.results.open("a", encoding="utf-8") as results:
                 results.write(json.dumps({"job": job.name, "passed": passed, "commit": self.commit}) + "\n")
@@ -106,12 +113,14 @@ class Soak:
             list(pool.map(run_in_time, self.open_jobs))
 
     def status(self) -> str:
-        """How far the jobs are, and how to run each failed one alone."""
+        """How far the jobs are, the code that they ran, and how to run each failed one alone."""
         finished = [job for job in self.jobs if job.name in self.passed]
         failed = [job for job in finished if not self.passed[job.name]]
         worlds, all_worlds = (sum(job.worlds for job in group) for group in (finished, self.jobs))
         done = f"{len(finished):,} of {len(self.jobs):,} jobs are done"
         lines = [f"{done} ({worlds:,} of {all_worlds:,} worlds and races); {len(failed)} failed."]
+        versions = Counter(self.commits[job.name] for job in finished)
+        lines += [f"Code of commit {commit}: {count:,} of these jobs." for commit, count in versions.items()]
         lines += [f"{self.folder / job.name}.log: {job.command}" for job in failed]
         if len(finished) < len(self.jobs):
             lines.append("Run `make soak` again to go on.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from enum import IntEnum
 from functools import partial
 
@@ -127,6 +128,26 @@ async def test_cancelled_guarded_work_remains_cancelled() -> None:
     async with guard.watch():
         task = asyncio.create_task(guard.run(asyncio.sleep(60)))
         await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+
+async def test_later_cancellation_by_another_remains_after_one_by_the_guard() -> None:
+    stop = asyncio.Event()
+    guard = StopGuard(stop, grace=0)
+
+    async def work_twice() -> None:
+        with suppress(asyncio.CancelledError):
+            await guard.run(asyncio.sleep(60))
+        await guard.run(asyncio.sleep(60))
+
+    async with guard.watch():
+        task = asyncio.create_task(work_twice())
+        await asyncio.sleep(0)
+        stop.set()
+        await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -14,7 +14,11 @@ _VERSION = "2025-11-01"
 
 
 async def find_registry(
-    requests_of: Callable[[str], Requests], place: RegistryPlace, subscriptions: Iterable[str] = ()
+    requests_of: Callable[[str], Requests],
+    place: RegistryPlace,
+    subscriptions: Iterable[str] = (),
+    *,
+    version: str = _VERSION,
 ) -> Resource | None:
     """
     Return the registry; None if Azure shows none with this login server. Raises `ReadFailure`.
@@ -23,7 +27,7 @@ async def find_registry(
     """
     for name in dict.fromkeys(id_.lower() for id_ in ((place.subscription,) if place.subscription else subscriptions)):
         path = place.list_path or f"/subscriptions/{name}/providers/{roles.REGISTRIES}"
-        for resource in await requests_of(name).list(path, _VERSION):
+        for resource in await requests_of(name).list(path, version):
             if place.is_shown_as(first(resource.body, "properties.loginServer")):
                 return resource
     return None

@@ -8,15 +8,17 @@ the folder `rights` has one file per format.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
+from acr_cleanup.access.arm_fields import first
+from acr_cleanup.access.arm_requests import Requests
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.find_registry import find_registry
 from acr_cleanup.access.read_failure import ReadFailure
-from acr_cleanup.access.resource_manager import list_resources, open_manager
+from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.access.roles import Command
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import ClusterSurvey
@@ -38,9 +40,6 @@ FORMATS: Mapping[str, Callable[[RequiredRights], str]] = {
     "terraform": terraform,
     "kubernetes": kubernetes,
 }
-
-API_VERSION = "2025-11-01"
-"""The first stable version that returns `roleAssignmentMode`."""
 
 log = logging.getLogger("acr_cleanup")
 
@@ -98,15 +97,6 @@ async def permissions(
     return 0
 
 
-class _Properties(msgspec.Struct, rename="camel"):
-    login_server: str = ""
-    role_assignment_mode: str | None = None
-
-
-class _Registry(msgspec.Struct):
-    properties: _Properties
-
-
 async def registry_mode(settings: Settings, azure: Azure) -> Mode:
     """Ask Azure how the registry checks rights. Anything that prevents an answer is `UNKNOWN`."""
     place = settings.registry_place
@@ -114,13 +104,11 @@ async def registry_mode(settings: Settings, azure: Azure) -> Mode:
         return Mode.UNKNOWN
     try:
         async with open_manager(azure) as manager:
-            client = await manager.client(place.subscription or "")
-            registries = msgspec.convert(await list_resources(client, place.list_path, API_VERSION), list[_Registry])
+            registry = await find_registry(lambda name: Requests(manager, name, asyncio.Semaphore(1)), place)
     except Exception:  # the rights are printed anyway, for both modes
         log.debug("reading the mode of the registry", exc_info=True)
         return Mode.UNKNOWN
-    for registry in registries:
-        if place.is_shown_as(registry.properties.login_server) and registry.properties.role_assignment_mode:
-            abac = registry.properties.role_assignment_mode.lower() == "abacrepositorypermissions"
-            return Mode.ABAC if abac else Mode.PLAIN
-    return Mode.UNKNOWN
+    mode = first(registry.body, "properties.roleAssignmentMode") if registry is not None else None
+    if not mode or not isinstance(mode, str):
+        return Mode.UNKNOWN
+    return Mode.ABAC if mode.lower() == "abacrepositorypermissions" else Mode.PLAIN

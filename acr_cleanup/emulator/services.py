@@ -221,7 +221,7 @@ class ServicesState:
 
     def listed(self, path: str, may_read: Callable[[str, str], bool]) -> list[JSON] | None:
         """
-        Return the resources of the list at a path, or None if there is no such list.
+        Return the resources of the list at a path, or None if the path has no list.
 
         may_read: takes a type and an id. A list silently leaves out what the caller may not read.
         """

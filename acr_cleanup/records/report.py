@@ -48,7 +48,7 @@ Increased when a reader of the old format could misread the new one. New members
 _REMEDY = "Name the report.json in the report folder of a run."
 
 
-class RecordedUse(msgspec.Struct, frozen=True):
+class RecordedUse(msgspec.Struct, frozen=True, omit_defaults=True):
     """One field of one workload that names or runs an image."""
 
     cluster: str
@@ -61,20 +61,21 @@ class RecordedUse(msgspec.Struct, frozen=True):
     """The path of the field in the object."""
     text: str
     """The value of the field."""
+    object: str = ""
+    """The object that has the field, as in Pod/ledger-0, if it is known and not the workload itself."""
 
     @classmethod
     def of(cls, use: ImageUse) -> RecordedUse:
-        workload = use.workload
+        place = use.workload
         return cls(
-            workload.cluster, workload.namespace, workload.kind, workload.name, use.container, use.field, use.text
+            place.cluster, place.namespace, place.kind, place.name, use.container, use.field, use.text, use.holder
         )
 
     def value(self, repository: str) -> ImageUse:
         workload = Workload(self.cluster, self.namespace, self.kind, self.name)
         # A report has the text of the field, but not the reference that was parsed from it.
-        return ImageUse(
-            workload, self.container, self.field, self.text, ImageReference("", repository, tag=None, digest=None)
-        )
+        reference = ImageReference("", repository, tag=None, digest=None)
+        return ImageUse(workload, self.container, self.field, self.text, reference, holder=self.object)
 
 
 _RULE = {"pattern": "^[a-z]+(-[a-z]+)*$"}

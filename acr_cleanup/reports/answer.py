@@ -18,6 +18,7 @@ from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, TextPage, fact, grid, heading, line, section
+from acr_cleanup.reports.users import kind_rank
 
 USES_ON_SCREEN = 20
 TAGS_ON_SCREEN = 60
@@ -27,8 +28,6 @@ DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, BLOCKED_STYLE = "bold yellow", "bold g
 
 _DECISIONS = {DELETED_STYLE: "delete", KEPT_STYLE: "keep"}
 
-# Kinds that controllers create. Objects that people write are shown before them.
-_MADE_BY_CONTROLLERS = ("Job", "ReplicationController", "ControllerRevision", "ReplicaSet", "Pod")
 # Sorts tags of unknown age before all others.
 _BEGINNING = datetime.fromtimestamp(0).astimezone()
 
@@ -96,6 +95,8 @@ class Answer(TextPage):
     mentions: tuple[Mention, ...] = ()
     read_times: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> when it was read, in words."""
+    freed: tuple[int, int] | None = None
+    """The manifests that are deleted, and their bytes as listed; None if nothing is deleted, or it is not known."""
     conclusion: str = ""
     blockers: tuple[Blocker, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ class Answer(TextPage):
             "found": self.known,
             "remarks": [text for text, _ in self.remarks],
             "facts": {fact.label: list(fact.texts) for fact in self.facts if fact.texts},
+            "frees": None if self.freed is None else dict(zip(("manifests", "bytes"), self.freed, strict=True)),
             "rules": [{"title": rules.title, "rules": _members(rules.rows, "rule", "text")} for rules in self.rules],
             "notes": self.notes,
             "run_by": self.runners,
@@ -302,7 +304,7 @@ def _why_kept(decision: Decision) -> str:
     if first.rule == Rule.IN_USE and first.uses:
         # The uses are sorted by how directly they name the tag. This sort is stable, so it keeps
         # that order within each kind.
-        uses = sorted(first.uses, key=lambda use: _kind_rank(use.workload.kind))
+        uses = sorted(first.uses, key=lambda use: kind_rank(use.workload.kind))
         why = f"in use: {words.plain(str(uses[0]))}{f' and {len(uses) - 1:,} more' if len(uses) > 1 else ''}"
     names = dict.fromkeys(words.plain(reason.rule) for reason in others)
     return f"{why} (also {', '.join(names)})" if names else why
@@ -340,8 +342,4 @@ def utc_minute(when: datetime) -> str:
 
 def authored_first(use: ImageUse) -> tuple[int, str]:
     """Sort key of a use: objects that people write come first."""
-    return _kind_rank(use.workload.kind), str(use)
-
-
-def _kind_rank(kind: str) -> int:
-    return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0
+    return kind_rank(use.workload.kind), str(use)

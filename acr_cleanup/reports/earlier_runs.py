@@ -13,9 +13,10 @@ def new_tags(view: View) -> str:
     last_run = plan.usage.history.last_run
     if not news or last_run is None or view.acted:
         return ""
-    number = f"{sum(news):,}" if sum(news) else "None"
-    verb = words.plural(sum(news) or 2, "is")
-    return f"{number} of the planned tags {verb} new since the last run on {day(last_run, plan.created_at)}."
+    since = f"new since the last run on {day(last_run, plan.created_at)}"
+    if not sum(news):
+        return f"Nothing that would be deleted is {since}."
+    return f"{sum(news):,} of the {words.count(plan.planned, 'planned tag')} {words.plural(sum(news), 'is')} {since}."
 
 
 def reviewed_numbers(view: View) -> str:

@@ -23,6 +23,7 @@ def explain_repository(evidence: Evidence, *, everything: bool = False) -> Answe
         known=bool(inventory.tags or inventory.manifests or uses),
         everything=everything,
         remarks=circumstances.remarks(),
+        freed=(len(plan.manifests), plan.size) if plan.deletions or plan.manifests else None,
         facts=_contents(plan, len(inventory.manifests)),
         notes=() if runners else (_not_running(evidence.policy.scope),),
         runners=runners,

@@ -5,7 +5,7 @@ repository.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -38,8 +38,6 @@ from acr_cleanup.reports.answer import (
 )
 from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.policy_words import governed_text
-
-_NAMES_SHOWN = 12
 
 _LINKS = {
     Link.NAME: "They name {tag}",
@@ -118,7 +116,8 @@ class _Item(Circumstances):
             known=explanation.exists or bool(explanation.uses),
             everything=everything,
             remarks=self.remarks(),
-            facts=tuple(self._facts(decision)) if decision is not None else (),
+            freed=self._freed_space(),
+            facts=tuple(self._facts()) if decision is not None else (),
             rules=tuple(self._rules(decision)) if decision is not None else (),
             notes=tuple(self._absent()) if decision is None else (),
             uses_title=self._uses_title(),
@@ -190,7 +189,7 @@ class _Item(Circumstances):
 
     # -- facts and rules ---------------------------------------------------------------------------
 
-    def _facts(self, decision: ExplainedDecision) -> Iterator[Fact]:
+    def _facts(self) -> Iterator[Fact]:
         explanation, now = self.explanation, self.evidence.now
         if explanation.tag is not None:
             yield Fact.of("Digest", str(explanation.digest))
@@ -203,7 +202,7 @@ class _Item(Circumstances):
         yield from self._related()
         if locks := self._locks():
             yield Fact.of("Locked", locks)
-        yield from self._freed(decision)
+        yield from self._freed()
 
     def _related(self) -> Iterator[Fact]:
         """The related tags and manifests."""
@@ -211,13 +210,13 @@ class _Item(Circumstances):
         if explanation.tag is None:
             yield self._tags()
         elif others := [tag.name for tag in related.tags if tag != explanation.tag]:
-            yield Fact.of("Also", f"{_name_list(others)}, on the same manifest")
+            yield Fact.of("Also", f"{words.name_list(others)}, on the same manifest")
         if related.parents:
-            yield Fact.of("Listed by", _name_list(map(self._manifest_name, related.parents)))
+            yield Fact.of("Listed by", words.name_list(map(self._manifest_name, related.parents)))
         if related.referrers:
-            yield Fact.of("Referrers", _name_list(map(self._manifest_name, related.referrers)))
+            yield Fact.of("Referrers", words.name_list(map(self._manifest_name, related.referrers)))
         if related.subjects:
-            yield Fact.of("Subject", _name_list(map(self._manifest_name, related.subjects)))
+            yield Fact.of("Subject", words.name_list(map(self._manifest_name, related.subjects)))
 
     def _locks(self) -> str:
         explanation = self.explanation
@@ -225,20 +224,29 @@ class _Item(Circumstances):
         locks += ["the manifest"] if explanation.manifest is not None and explanation.manifest.locked else []
         return words.listing(locks) if locks else ""
 
-    def _freed(self, decision: ExplainedDecision) -> Iterator[Fact]:
+    def _freed(self) -> Iterator[Fact]:
         """The space that is freed together with a tag or a manifest."""
-        explanation, manifest_decision = self.explanation, self.explanation.manifest_decision
-        if not decision.deletes or manifest_decision is None or explanation.digest is None:
+        freed, manifest_decision = self._freed_space(), self.explanation.manifest_decision
+        if freed is None or manifest_decision is None:
             return
-        if manifest_decision.deletes:
-            manifests = deleted_with(self.evidence, self.plan, explanation.digest)
-            others = words.count(len(manifests) - 1, "manifest")
-            below = f" with {others} that {words.plural(len(manifests) - 1, 'belongs')} to it" if manifests[1:] else ""
-            size = words.size(sum(manifest.size for manifest in manifests))
-            own = "its manifest, which is deleted too" if explanation.tag is not None else "the manifest"
-            yield Fact.of("Frees", f"{own}{f',{below}' if below and explanation.tag else below} ({size} as listed)")
-        else:
+        manifests, size = freed
+        if not manifests:
             yield Fact.of("Frees", f"nothing, because its manifest is kept: {_details(manifest_decision)}")
+            return
+        own, comma = ("its manifest, which is deleted too", ",") if self.explanation.tag else ("the manifest", "")
+        belongs = f"{words.count(manifests - 1, 'manifest')} that {words.plural(manifests - 1, 'belongs')} to it"
+        below = f"{comma} with {belongs}" if manifests > 1 else ""
+        yield Fact.of("Frees", f"{own}{below} ({words.size(size)} as listed)")
+
+    def _freed_space(self) -> tuple[int, int] | None:
+        """The manifests that go, and their bytes; None if the tag or the manifest stays, or its digest is unknown."""
+        explanation, of_manifest = self.explanation, self.explanation.manifest_decision
+        if explanation.decision is None or not explanation.decision.deletes:
+            return None
+        if of_manifest is None or explanation.digest is None:
+            return None
+        gone = deleted_with(self.evidence, self.plan, explanation.digest) if of_manifest.deletes else ()
+        return len(gone), sum(manifest.size for manifest in gone)
 
     def _tags(self) -> Fact:
         deletes = {decision.tag.name: decision.deletes for decision in self.plan.decisions}
@@ -253,7 +261,7 @@ class _Item(Circumstances):
         if manifest.is_index:
             if not manifest.known:
                 return "an index that cannot be read"
-            children = _name_list(map(self._child, manifest.children)) if manifest.children else "nothing"
+            children = words.name_list(map(self._child, manifest.children)) if manifest.children else "nothing"
             return f"an index of {children}"
         if manifest.platform:
             return f"an image for {words.plain(manifest.platform)}{size}"
@@ -269,7 +277,7 @@ class _Item(Circumstances):
     def _manifest_name(self, digest: Digest) -> str:
         """The short digest, and the tags in parentheses."""
         tags = self.evidence.inventory.tags_of.get(digest, ())
-        names = f" ({_name_list([tag.name for tag in tags], 3)})" if tags else ""
+        names = f" ({words.name_list([tag.name for tag in tags], 3)})" if tags else ""
         return f"{short(digest)}{names}"
 
     def _rules(self, decision: ExplainedDecision) -> Iterator[RuleList]:
@@ -287,7 +295,9 @@ class _Item(Circumstances):
         governing = evidence.rules.of(tag)
         holding = {reason.rule for reason in decision.reasons}
         running = _clusters_that_run(evidence)
-        scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {_name_list(running)}"
+        scope = (
+            "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {words.name_list(running)}"
+        )
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
         among = f" of {counted_with(governing.keep_last_by, tag.name)}" if governing.keep_last_by else ""
         newest = f"it is not among the newest {governing.keep_last}{among}"
@@ -387,10 +397,3 @@ def _details(decision: ExplainedDecision, limit: int = 3) -> str:
 def _detail(reason: Reason) -> str:
     """The evidence of a rule. It contains foreign names."""
     return words.plain(reason.detail)
-
-
-def _name_list(names: Iterable[str], limit: int = _NAMES_SHOWN) -> str:
-    """Join names, at most `limit` of them."""
-    shown = [words.name(name) for name in names]
-    hidden = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
-    return words.listing([*shown[:limit], *hidden]) if shown else "none"

@@ -25,6 +25,7 @@ from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.encoding import PAUSE
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.earlier_runs import new_tags, reviewed_numbers
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.html_data import PageData
 from acr_cleanup.reports.next_steps import next_steps
@@ -32,7 +33,7 @@ from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
 from acr_cleanup.reports.policy_tables import RULE_COLUMNS, rule_rows, scope_line
 from acr_cleanup.reports.pullers import puller_tables
-from acr_cleanup.reports.rows import MISSING_MEANS
+from acr_cleanup.reports.rows import MISSING_MEANS, in_order, most_used
 from acr_cleanup.reports.view import View
 
 if TYPE_CHECKING:
@@ -133,12 +134,11 @@ def _words(view: View, context: Context) -> dict[str, object]:
     """Everything in the page that people read without the script."""
     result, policy = view.result, view.result.plan.policy
     started = in_utc(result.started_at)
-    scans = result.plan.usage.scans
     return {
         "registry": view.registry,
         "tone": str(view.tone),
         "verdict": headline(view),
-        "times": f"{started:%Y-%m-%d %H:%M} UTC, {words.elapsed(result.finished_at - result.started_at)}"
+        "times": f"Started {started:%Y-%m-%d %H:%M} UTC, took {words.elapsed(result.finished_at - result.started_at)}"
         + (f". Reviewed plan {words.plain(view.reviewed[0])}, {view.reviewed[1]}" if view.reviewed[0] else ""),
         "totals": list(_totals(view)),
         "notes": [(title, _fitting(entries)) for title, entries in _notes(view, context)],
@@ -148,14 +148,7 @@ def _words(view: View, context: Context) -> dict[str, object]:
         "rule_columns": RULE_COLUMNS,
         "rules": [tuple(map(words.plain, row)) for row in (rule_rows(result.plan) if policy.rules else ())],
         "inputs": [(name, words.plain(value, 5000)) for name, value in describe_policy(policy).items()],
-        "clusters": _fitting(
-            (
-                words.plain(scan.cluster),
-                words.plain(scan.access),
-                *(f"{number:,}" for number in (scan.objects, len(scan.uses), len(scan.blockers))),
-            )
-            for scan in scans
-        ),
+        "tables": list(_tables(view)),
         "footer": f"acr-cleanup {__version__}. report.json has every decision with all its reasons.",
     }
 
@@ -213,14 +206,34 @@ def _notes(view: View, context: Context) -> Iterator[tuple[str, Iterator[tuple[s
             for blocker in scan.waived
         ),
     )
-    yield "⚠️ Warnings", (_message(warning) for warning in view.warnings)
+    undo = (result.undo,) if result.undo and result.final else ()
+    yield "⚠️ Warnings", (_message(warning) for warning in (*undo, *view.warnings))
     locked = (_message(words.plain(f"{repository}:{tag.name}"), tag.detail) for repository, tag in view.locked)
     yield "Old and unused, but locked", locked
     yield "Next steps", (_message(_command(step.text, step.command)) for step in next_steps(view, context))
-    remarks = (view.verification, view.probation, result.undo, result.ledger)
-    yield "Remarks", (_message(remark) for remark in remarks if remark)
-    for table in puller_tables(result.plan.usage):
-        yield table.title, (_message(words.plain(", ".join(filter(None, row)))) for row in table.rows)
+    remarks = (new_tags(view), view.probation, reviewed_numbers(view), view.verification, result.ledger)
+    yield "Remarks", (_message(remark) for remark in (*remarks, "" if undo else result.undo) if remark)
+
+
+def _tables(view: View) -> Iterator[tuple[str, tuple[tuple[str, str], ...], Entries]]:
+    """What was read, and who pulls: titles, columns with their kinds, and rows."""
+    usage = view.result.plan.usage
+    numbers = (("Objects read", "number"), ("Uses", "number"), ("Blockers", "number"))
+    rows = (
+        (
+            words.plain(scan.cluster),
+            words.plain(scan.access),
+            *(f"{number:,}" for number in (scan.objects, len(scan.uses), len(scan.blockers))),
+            words.first_few(map(words.plain, most_used(scan))),
+        )
+        for scan in in_order(usage.scans)
+    )
+    columns = (("Name", ""), ("Access", ""), *numbers, ("They use", "names"))
+    yield "Clusters and services", columns, _fitting(rows)
+    for table in puller_tables(usage):
+        cells = (tuple(map(words.plain, row)) for row in table.rows)
+        pulls = tuple((name, "number" if name == "Pulls" else "") for name in table.columns)
+        yield table.title, pulls, _fitting(cells)
 
 
 def _command(text: str, command: str) -> str:

@@ -130,7 +130,8 @@ class PageData:
     def __init__(self, view: View, budget: int) -> None:
         self._view = view
         self._budget = budget - _MARGIN
-        self._now = view.result.plan.created_at
+        self._now = in_utc(view.result.plan.created_at)
+        self._time_of_day = self._now.time()
         self._policy = policy = view.result.plan.policy
         self._blocks: dict[str, Markup | None] = {}
         # Each rule of the policy has its own limit, except those that keep every tag.
@@ -260,7 +261,7 @@ class PageData:
             tag, key = decision.tag, (decision.governed_by, *map(id, decision.reasons))
             if (reasons := shared.get(key)) is None:
                 shared[key] = reasons = self._reasons(decision)
-            day = None if tag.updated_at is None else in_utc(tag.updated_at).toordinal() - _EPOCH
+            day = None if tag.updated_at is None else self._half_day(in_utc(tag.updated_at))
             digest = short(tag.digest) if digests else ""
             if not block.add(fate, note, reasons, name=words.plain(tag.name), day=day, digest=digest):
                 break
@@ -290,6 +291,10 @@ class PageData:
             self._counts[fate][len(self._edges) - bisect_left(self._edge_moments, pushed)] += 1
             limit = self._limit_moments.get(decision.governed_by)
             self._old[fate] += limit is not None and pushed <= limit
+
+    def _half_day(self, pushed: datetime) -> int:
+        """Twice the day of a push, plus one if its time of day is later than that of the plan."""
+        return 2 * (pushed.toordinal() - _EPOCH) + (pushed.time() > self._time_of_day)
 
     def _before(self, duration: timedelta) -> datetime:
         """The moment this long before the plan was made; the first of all moments if there is none."""

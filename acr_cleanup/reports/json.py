@@ -182,12 +182,14 @@ class _PlannedNames:
 
 def _evidence(scan: ClusterScan) -> PlannedCluster:
     """The cluster that was read, and a hash of its uses."""
-    uses = sorted(
-        msgspec.json.encode(
-            {**msgspec.structs.asdict(well_formed(RecordedUse.of(use))), "running": use.running}, order="sorted"
-        )
-        for use in scan.uses
-    )
+
+    def compared(use: ImageUse) -> bytes:
+        members = msgspec.structs.asdict(well_formed(RecordedUse.of(use)))
+        # Pods come and go, and `holder` is any one of them.
+        del members["object"]
+        return msgspec.json.encode({**members, "running": use.running}, order="sorted")
+
+    uses = sorted(map(compared, scan.uses))
     return PlannedCluster(
         name=well_formed(scan.cluster),
         resource_id=scan.resource_id or None,

@@ -134,7 +134,7 @@ class Summary:
         if self.result.undo:
             undo = words.prose(self.result.undo)
             yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
-        if earlier := " ".join(filter(None, (view.probation, self.result.ledger, new_tags(view)))):
+        if earlier := " ".join(filter(None, (new_tags(view), view.probation, self.result.ledger))):
             yield (0, 1), f"⏳ {earlier}"
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._deviations(view))
@@ -269,8 +269,7 @@ class Summary:
             more = f" and {len(tags) - self.named:,} more" if len(tags) > self.named else ""
             verb = words.plural(len(tags), "is")
             lines.append(
-                f"- {words.code(repository)}: {shown}{more} {verb} old and unused, but kept by a lock "
-                f"({words.markdown(detail)})."
+                f"- {words.code(repository)}: {shown}{more} {verb} old and unused, but kept: {words.markdown(detail)}."
             )
         lines += self._rest(len(locked), "with locks")
         name = self.result.plan.registry.partition(".")[0]

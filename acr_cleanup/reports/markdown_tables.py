@@ -11,7 +11,7 @@ from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.highlights import Highlight, highlights
-from acr_cleanup.reports.rows import Row
+from acr_cleanup.reports.rows import Row, in_order, most_used
 from acr_cleanup.reports.users import authored
 from acr_cleanup.reports.view import View
 
@@ -70,13 +70,9 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _keepers(view: View) -> Iterator[tuple[Rule, str]]:
-    """The evidence of rules as Markdown: who uses or pulls the tags, and entries of the policy."""
+    """The evidence of rules as Markdown: who uses the tags, and entries of the policy."""
     plan = view.result.plan
-    users = Counter[str]()
-    for scan in plan.usage.scans:
-        users[scan.cluster] += len(authored(scan.uses))
-    yield Rule.IN_USE, _named([words.code(name) for name, number in users.most_common() if number], "by ")
-    yield Rule.PULLED, _named([words.code(name) for name, _ in plan.usage.pulls.counted], "by ")
+    yield Rule.IN_USE, _named([words.code(scan.cluster) for scan in in_order(plan.usage.scans) if scan.uses], "by ")
     entries = dict.fromkeys(entry.image for tally in plan.tallies for entry in tally.kept_entries)
     yield Rule.KEEP_LIST, _named([words.code(entry) for entry in entries])
     yield Rule.KEPT_BY_RULE, _named([words.code(rule.name) for rule in plan.policy.rules if rule.keep])
@@ -93,19 +89,17 @@ def sources(scans: Sequence[ClusterScan]) -> list[str]:
     def row(scan: ClusterScan) -> Sequence[str]:
         read = "azure" if scan.is_service else scan.access
         state = f"❌ {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else "✅"
-        repositories = Counter(use.reference.repository for use in scan.uses).most_common()
         return (
             words.code(scan.cluster),
             state,
             words.markdown(read).replace("-", "\N{NON-BREAKING HYPHEN}"),
             f"{scan.objects:,}",
             f"{len(authored(scan.uses)):,}",
-            _named([words.code(name) for name, _ in repositories]),
+            _named(list(map(words.code, most_used(scan)))),
         )
 
-    order = sorted(scans, key=lambda scan: (not scan.blockers, scan.is_service, scan.cluster))
     header = ["Source", "Read", "Access", "Objects", "Workloads", "They use"]
-    return markdown_table(header, map(row, order), {3, 4})
+    return markdown_table(header, map(row, in_order(scans)), {3, 4})
 
 
 def worth_a_look(view: View) -> list[str]:

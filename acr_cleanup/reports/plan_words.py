@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
+from math import ceil
 
 from acr_cleanup.access import roles
 from acr_cleanup.core.keep_list import KeepEntry
@@ -65,11 +66,12 @@ def refusal_text(refusal: LimitRefusal) -> str:
         untagged = f" and {refusal.untagged} untagged manifests" if refusal.untagged else ""
         return (
             f"The plan deletes {refusal.tags} tags{untagged}, more than max-deletions ({refusal.limit}). "
-            f"{_CHECK_FIRST} max-deletions."
+            f"{_CHECK_FIRST} max-deletions to {refusal.tags + refusal.untagged}."
         )
     return (
         f"The plan deletes {refusal.planned} of {refusal.tags} tags of {refusal.repository}, more than "
-        f"max-deletion-percent ({refusal.limit:g} %). {_CHECK_FIRST} the limit."
+        f"max-deletion-percent ({refusal.limit:g} %). {_CHECK_FIRST} max-deletion-percent to "
+        f"{ceil(refusal.planned * 100 / refusal.tags)}."
     )
 
 

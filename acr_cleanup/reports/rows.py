@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.steps import Untag
-from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.usage import ClusterScan, ImageUse
 
 MISSING_MEANS = (
     "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
@@ -168,3 +169,13 @@ def depends_on_rule(rule: Rule) -> bool:
 def said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
     return keep_rule(rule).title_suffices
+
+
+def in_order(scans: Iterable[ClusterScan]) -> list[ClusterScan]:
+    """The clusters, then the services; those with blockers first."""
+    return sorted(scans, key=lambda scan: (not scan.blockers, scan.is_service, scan.cluster))
+
+
+def most_used(scan: ClusterScan) -> list[str]:
+    """The repositories that a cluster or service uses, those with most uses first. The names are foreign text."""
+    return [name for name, _ in Counter(use.reference.repository for use in scan.uses).most_common()]

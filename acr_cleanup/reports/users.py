@@ -21,14 +21,15 @@ _KINDS = (
     "StatefulSet",
     "DaemonSet",
     "CronJob",
-    "Job",
     "",
+    "Job",
     "ReplicationController",
+    "ControllerRevision",
     "ReplicaSet",
     "Pod",
 )
 
-_CREATED = frozenset({"ReplicaSet", "ControllerRevision", "Pod", "Job"})
+_CREATED = frozenset(_KINDS[_KINDS.index("") + 1 :])
 """Kinds that controllers create. Their names begin with that of the object that a person wrote."""
 
 
@@ -64,15 +65,16 @@ def authored(uses: Iterable[ImageUse]) -> list[Workload]:
         return any((workload.cluster, workload.namespace, owner) in names for owner in owners)
 
     top = [workload for workload in workloads if not is_created(workload)]
-    return sorted(top, key=lambda workload: (_rank(workload.kind), workload))
+    return sorted(top, key=lambda workload: (kind_rank(workload.kind), workload))
 
 
-def _rank(kind: str) -> int:
+def kind_rank(kind: str) -> int:
+    """The place of a kind: what people write comes before what controllers create."""
     return _KINDS.index(kind if kind in _KINDS else "")
 
 
 def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
-    ordered = sorted(uses, key=lambda use: (_rank(use.workload.kind), str(use)))
+    ordered = sorted(uses, key=lambda use: (kind_rank(use.workload.kind), str(use)))
     distinct = list({str(use): use for use in ordered}.values())
     shown: list[ImageUse] = []
     for use in distinct:

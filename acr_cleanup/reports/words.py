@@ -236,3 +236,15 @@ def first_few(texts: Iterable[str]) -> str:
     if len(distinct) > 3:
         return f"{distinct[0]}, {distinct[1]} and {len(distinct) - 2:,} others"
     return listing(distinct) if distinct else ""
+
+
+def name_list(names: Iterable[str], limit: int = 12) -> str:
+    """
+    Join foreign names, at most `limit` of them, and count the others.
+
+    >>> name_list(["a", "b", "c"], 1)
+    'a and 2 more'
+    """
+    shown = [name(text) for text in names]
+    hidden = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
+    return listing([*shown[:limit], *hidden]) if shown else "none"

@@ -52,7 +52,7 @@ class Findings:
 def read_image(place: Place, workload: Workload, registry: RegistryHost, findings: Findings) -> None:
     """Read one image field. One that names the registry and cannot be parsed is a failure."""
     findings.places += 1
-    text = place.value if isinstance(place.value, str) else msgspec.json.encode(place.value).decode(errors="replace")
+    text = place.value if isinstance(place.value, str) else msgspec.json.encode(place.value).decode()
     if isinstance(place.value, str):
         with suppress(InvalidReference):
             reference = parse_reference(text)

@@ -105,7 +105,7 @@ class LedgerKeeper:
         if self._read is None:
             return ""
         written, since = day(self._read.written_at, self.now), day(self._read.started_at, self.now)
-        return f"The ledger was written on {written} by the last run, and reaches back to {since}."
+        return f"The ledger was written on {written} and reaches back to {since}."
 
     def _warnings(self) -> Iterator[str]:
         within, name = self.policy.used_within, f"The ledger {quoted(self.path, 120)}"

@@ -11,11 +11,13 @@ import logging
 
 import msgspec
 
-from acr_cleanup.access.arm_errors import Subscription, arm_problem
+from acr_cleanup.access.arm_fields import first
+from acr_cleanup.access.arm_requests import Requests
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.find_registry import find_registry
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.registry_place import RegistryPlace
-from acr_cleanup.access.resource_manager import list_resources, open_manager
+from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.access.roles import POLICIES
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.errors import IdentityError
@@ -46,15 +48,6 @@ class _Policies(msgspec.Struct, rename="camel"):
     def untagged_expire(self) -> bool:
         retention = self.retention_policy
         return retention is not None and retention.status.lower() == "enabled"
-
-
-class _Properties(msgspec.Struct, rename="camel"):
-    login_server: str = ""
-    policies: _Policies | None = None
-
-
-class _Registry(msgspec.Struct):
-    properties: _Properties
 
 
 class RegistryPolicies:
@@ -140,7 +133,9 @@ def describe(policies: _Policies, *, backup: bool, registry: str = "REGISTRY") -
         )
         return Undo(text, warnings)
     enable = f"az acr config soft-delete update --registry {registry} --status enabled --days 7"
-    text = f"Soft delete is disabled: deleted manifests cannot be restored unless backup is true. Or enable it: `{enable}`."
+    text = (
+        f"Soft delete is disabled: deleted manifests cannot be restored. Set backup to true, or enable it: `{enable}`."
+    )
     return Undo(text, warnings, final=True)
 
 
@@ -155,13 +150,11 @@ async def _policies(place: RegistryPlace, azure: Azure) -> _Policies | None:
 
     Raises `ReadFailure` and `IdentityError`.
     """
-    subscription = place.subscription or ""
-    call = "read the policies of the registry"
     async with open_manager(azure) as manager:
-        with arm_problem(call, Subscription(subscription), role=READER):
-            client = await manager.client(subscription)
-            registries = msgspec.convert(await list_resources(client, place.list_path, API_VERSION), list[_Registry])
-    for registry in registries:
-        if place.is_shown_as(registry.properties.login_server):
-            return registry.properties.policies or _Policies()
-    return None
+        requests = Requests(manager, (place.subscription or "").lower(), asyncio.Semaphore(1))
+        registry = await find_registry(lambda _: requests, place, version=API_VERSION)
+    if requests.versions:
+        # Another version returns no soft delete policy, which does not mean that it is disabled.
+        raise ReadFailure("read the policies", f"Azure does not have version {API_VERSION} of registries here.", "")
+    policies = first(registry.body, "properties.policies") if registry is not None else None
+    return None if registry is None else msgspec.convert(policies or {}, _Policies)

@@ -102,8 +102,8 @@ def many_clusters() -> list[Row]:
             f"{busy.memory / 1e6:.0f} MB",
             f"with 3 pods each: {together.memory / 1e6:.0f} MB",
             f"CPU: {busy.cpu:.1f} s, with 3 pods each: {together.cpu:.1f} s",
-            "≤ 250 MB",
-            busy.memory <= 250e6,
+            "≤ 200 MB",
+            busy.memory <= 200e6,
         ),
     ]
 

@@ -31,6 +31,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 from acr_cleanup.emulator.services import SUBSCRIPTION
+from tests.bench.rows import MALLOC
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.05
@@ -224,6 +225,8 @@ class Served:
     requests: list[dict[str, Any]] = field(default_factory=list)
     connections: int = 0
     """Connections opened to the registry."""
+    arrivals: list[float] = field(default_factory=list)
+    """When each request to any service arrived, as `time.time` has it."""
 
 
 @contextmanager
@@ -240,6 +243,7 @@ def served(name: str) -> Iterator[Served]:
             process.stdin.close()
         world.connections = json.loads(process.stdout.readline())
         world.requests += json.loads(process.stdout.readline())
+        world.arrivals += json.loads(process.stdout.readline())
 
 
 def cpu_of_children() -> float:
@@ -260,7 +264,7 @@ class Usage:
 def usage_of(words: Sequence[str], environment: Mapping[str, str]) -> Usage:
     """Run a program of Python to its end, and return its cost."""
     # Compiled modules are kept: a user compiles them only once.
-    environment = {**os.environ, **environment}
+    environment = {**os.environ, **MALLOC, **environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.monotonic()
     with Popen(
@@ -319,7 +323,8 @@ async def serve(accepted: Mapping[int, int]) -> None:
         await asyncio.to_thread(sys.stdin.read)
         log = [asdict(record) for record in emulator.world.requests if record.service == "acr"]
         print(accepted.get(int(emulator.registry_url.rpartition(":")[2]), 0))
-        print(json.dumps(log), flush=True)
+        print(json.dumps(log))
+        print(json.dumps([record.at for record in emulator.world.requests]), flush=True)
 
 
 if __name__ == "__main__":

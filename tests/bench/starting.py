@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from tests.bench.rows import Row
-from tests.bench.serving import served, usage_of_plan
+from tests.bench.serving import Usage, served, usage_of_plan
 from tests.helpers.paths import ROOT
 
-TRIES = 9
+TRIES, RUNS = 9, 5
 
 SDKS = ("azure", "kubernetes", "aiohttp", "msal", "cryptography")
 
@@ -77,24 +77,39 @@ def start_up() -> list[Row]:
             spent <= 0.1,
         ),
         _step(),
-        _dry_run(),
+        *_dry_run(),
     ]
 
 
-def _dry_run() -> Row:
-    """The CPU of a whole run with little to do."""
+def _dry_run() -> list[Row]:
+    """The CPU of a whole run with little to do, and the time until its first request."""
+    began, runs = list[float](), list[Usage]()
     with served("one-cluster") as world, tempfile.TemporaryDirectory() as folder:
-        runs = [usage_of_plan(world, Path(folder)) for _ in range(5)]
+        for _ in range(RUNS):
+            began.append(time.time())
+            runs.append(usage_of_plan(world, Path(folder)))
     best = min(runs, key=lambda usage: usage.cpu)
-    alone = min(_cpu("-c", ALONE) for _ in range(5))
-    return Row(
-        "CPU of a dry run with 300 tags and one cluster",
-        f"{best.cpu:.2f} s",
-        f"the SDKs alone, only imported: {alone:.2f} s",
-        f"{best.cpu / alone:.1f} ×, {best.memory / 1e6:.0f} MB",
-        "≤ 0.7 s",
-        best.cpu <= 0.7,
-    )
+    first = min(next(at for at in sorted(world.arrivals) if at > start) - start for start in began)
+    imported_alone = [(_seconds("-c", ALONE), _cpu("-c", ALONE)) for _ in range(RUNS)]
+    alone, alone_cpu = map(min, zip(*imported_alone, strict=True))
+    return [
+        Row(
+            "CPU of a dry run with 300 tags and one cluster",
+            f"{best.cpu:.2f} s",
+            f"the SDKs alone, only imported: {alone_cpu:.2f} s",
+            f"{best.cpu / alone_cpu:.1f} ×, {best.memory / 1e6:.0f} MB",
+            "≤ 0.7 s",
+            best.cpu <= 0.7,
+        ),
+        Row(
+            "time until the first request of the same",
+            f"{first:.2f} s",
+            f"the SDKs alone, only imported: {alone:.2f} s",
+            f"{first / alone:.1f} ×",
+            "≤ 0.5 s",
+            first <= 0.5,
+        ),
+    ]
 
 
 def _step() -> Row:

@@ -19,10 +19,12 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
+from tests.emulator.kubernetes.run_command import run_command_in_thread
 from tests.helpers.generated_evidence import BuiltEvidence, GeneratedEvidence, evidence
 from tests.helpers.generated_policies import STRICTER, policies, rules
 from tests.helpers.oracle import Policy, RepositoryRule, Uses, expected_deletions
 from tests.helpers.oracle_repository import Repository
+from tests.helpers.run_command_worlds import KUBECTL
 from tests.helpers.use_sources import MENTIONS, PODS, SOURCES, WITHOUT_SCOPE, ObjectRequest
 
 REPOSITORIES = ("team/a", "a", "team/a/b")
@@ -230,7 +232,7 @@ class BuiltWorld:
     """A generated world in the emulator, and the uses that its clusters contain."""
 
     generated: GeneratedWorld
-    world: World = field(default_factory=lambda: World(face="proxy"))
+    world: World = field(default_factory=lambda: World(face="proxy", run_command=run_command_in_thread))
     uses: Uses = field(default_factory=Uses)
     digests: dict[str, list[str]] = field(default_factory=dict)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -239,7 +241,7 @@ class BuiltWorld:
 
     def __post_init__(self) -> None:
         for key in CLUSTERS:
-            self.world.clusters[key] = ClusterState(f"aks-{key}", auth="token")
+            self.world.clusters[key] = ClusterState(f"aks-{key}", auth="token", kubectl=KUBECTL)
         for number, name in enumerate(REPOSITORIES[: len(self.generated.repositories)]):
             self.digests[name] = self._push(name, self.generated.repositories[number])
             self._tag(name, self.generated.tags[number])

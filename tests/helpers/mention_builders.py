@@ -107,6 +107,7 @@ HIDDEN_NAMES: Mapping[str, str] = {
     "escaped bytes": "shop\\x2f\\x77eb:canary",
     "between other letters than ASCII": "\u00e9web:canary\U0001f4a5",
     "called a certificate": f"-----BEGIN CERTIFICATE-----\n{b64('image: shop/web:canary' * 3)}\n-----END CERTIFICATE-----",
+    "in a short URL of data": f"source: data:,charset=utf-8;base64,{b64('web:canary')}",
     "in a longer text": f"data:text/plain;base64,{b64('image: shop/web:canary' * 2)} x",
 }
 """The same name, `web:canary`, where a search for it in the JSON of the object may fail."""

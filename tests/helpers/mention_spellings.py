@@ -46,6 +46,10 @@ SPELLINGS = [
         "patch of JSON in a text": config_map(
             v="- path: /image/repository\n  value: shop/web\n- path: /image/tag\n  value: canary\n"
         ),
+        "subscripts": config_map(v="config['image'] = 'shop/web'\nconfig['tag'] = 'canary'\n"),
+        "blocks of YAML": config_map(v="image: |\n  shop/web\ntag: |\n  canary\n"),
+        "folded blocks of YAML": config_map(v="tag: >-\n  canary\nimage: >-\n  shop/web\n"),
+        "types of YAML": config_map(v="image: !!str shop/web\ntag: !!str canary\n"),
         "italics": config_map(v="It runs _shop/web:canary_ now."),
         "user and password": config_map(v=f"https://ci:x@{X}/v2/shop/web/manifests/canary"),
         "page of a portal": config_map(v="https://portal.example/#view/registries/x/repository/shop%2Fweb/tag/canary"),
@@ -56,6 +60,9 @@ SPELLINGS = [
         ("commit in full", custom(image="shop/web", commit="a1b2c3d" * 5 + "e4f5a"), "sha-a1b2c3d", "sha-d3c2b1a"),
         ("short commit", custom(image="shop/web", commit="a1b2c3d"), "a1b2c3d" * 5 + "e4f5a", "d3c2b1a" * 5 + "e4f5a"),
         ("build behind a plus", custom(image="shop/web", version="v1.28.2+k3s1"), "v1.28.2-k3s1", "v1.27.2-k3s1"),
+        ("branch", custom(image="shop/web", branch="feature/login"), "feature-login", "feature-logout"),
+        ("ref of git", custom(image="shop/web", gitRef="refs/heads/main"), "main", "old"),
+        ("list in one line", config_map(v="- {ref: shop/web, tags: [canary, 'lts']}\n"), "lts", "old"),
         ("folder in a text", config_map(v="hub: $REG/shop\ntag: canary\n"), "canary", "old"),
         ("beginning", custom(image="shop/web", version="1.4.2"), "release-1.4.2", "release-1.4.1"),
     )
@@ -114,6 +121,9 @@ FAR = [
             v="image: quay.io/o/s\nimage_tag: old\nweb_image: shop/web\nweb_image_tag: canary\n"
         ),
         "a variable of a template": config_map(v='{{- $image := "shop/web" -}}\n{{- $tag := "canary" -}}\n'),
+        "a tag alone in another list": custom(
+            matrix=[{"list": [{"app": "web", "image": "shop/web"}]}, {"list": [{"env": "old", "tag": "canary"}]}]
+        ),
         "a token": config_map(
             v=f"{token_part({'alg': 'none'})}.{token_part({'image': 'shop/web', 'tag': 'canary'})}.c2ln"
         ),
@@ -131,6 +141,9 @@ FAR = [
         row(f"far: {title}", value, T, {"shop/web": ALL})
         for title, value in {
             "folder and name in two variables": deployment(env=env(REPO_URL=f"{X}/shop", AGENT_IMAGE="web", MODE="x")),
+            "a command in place of the tag": config_map(v="docker pull $REG/shop/web:`cat VERSION`\n"),
+            "signs around variables": config_map(v="image: @HUB@/shop/web:@TAG@\n"),
+            "defaults of templates": config_map(v='image: {{ default "shop/web" .repo }}:{{ default "x" .tag }}\n'),
             "our host in another line": config_map(
                 v=f'defaults:\n  main:\n    repository: "shop/web"\n    suffix: "-ubi"\nimageRegistry: "{X}"\n'
             ),

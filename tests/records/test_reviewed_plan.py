@@ -241,3 +241,5 @@ def test_cluster_hash_ignores_the_order_of_uses() -> None:
     assert evidence(uses) == evidence(reversed(uses))
     assert evidence(uses).uses_hash != evidence(other_field).uses_hash
     assert evidence(uses).uses_hash != evidence(not_running).uses_hash
+    # Pods come and go.
+    assert evidence(uses).uses_hash == evidence([replace(use, holder="Pod/web-2") for use in uses]).uses_hash

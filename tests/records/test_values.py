@@ -30,6 +30,15 @@ def test_names_of_a_registry_are_listed_by_repository() -> None:
     assert (listed.repository, [*listed.tags], listed.digests) == ("shop/web", ["1", "2"], frozenset({d("a")}))
 
 
+def test_names_of_further_repositories_are_joined_by_name() -> None:
+    """The time of the first reading counts: what was pushed after it may be missing."""
+    web, api = NamedRepository("shop/web", ["1.0"], [d("a")]), NamedRepository("shop/api", [], [])
+    known = RegistryNames("contoso.azurecr.io", NOW, (web,))
+    further = RegistryNames("other", NOW + timedelta(hours=1), (api,))
+
+    assert known.with_repositories(further) == replace(known, repositories=(api, web))
+
+
 @pytest.mark.parametrize("lock", [Lock(None, True, False), Lock("1", False, True)])
 def test_planned_lock_is_the_lock(lock: Lock) -> None:
     planned = PlannedLock.of(lock)
@@ -71,17 +80,18 @@ def test_recorded_policy_has_its_rules_and_keep_list() -> None:
 
 
 def test_recorded_decision_is_a_decision_on_a_tag_of_its_repository() -> None:
-    used = use("1.0", name="web")
+    used = replace(use("1.0", name="web"), holder="Pod/web-1")
     reasons = [TagReason("in-use", "used by web", [RecordedUse.of(used)]), TagReason("locked", "locked")]
     decision = TagDecision("1.0", d("a"), NOW, "keep", reasons).value("shop/web")
     assert (decision.tag.name, decision.tag.digest, decision.tag.updated_at) == ("1.0", d("a"), NOW)
     in_use, locked = decision.reasons
     (again,) = in_use.uses
-    assert (again.workload, again.container, again.field, again.text) == (
+    assert (again.workload, again.container, again.field, again.text, again.holder) == (
         used.workload,
         used.container,
         used.field,
         used.text,
+        "Pod/web-1",
     )
     assert again.reference.repository == "shop/web"
     assert (in_use.rule, in_use.detail) == (Rule.IN_USE, "used by web")

@@ -138,10 +138,12 @@ def test_json_has_the_parts_of_the_page() -> None:
     assert {"rule": "in-use", "text": "a workload runs or pins its digest"} in kept["rules"][0]["rules"]
     assert [use["object"] for use in kept["uses"]].count("Pod/ledger-0") == 2
     assert "Deployment/ledger" in [use["object"] for use in kept["uses"]]
+    assert (kept["frees"], deleted["frees"]["manifests"]) == (None, 1)
     assert kept["blockers"][0]["where"] == "staging"
     assert kept["run"]["Clusters"]
     repository = json.loads("".join(explain_repository(asked).as_json()))
     assert [row["tag"] for row in repository["tags"]] == ["2.0", "1.0"]
+    assert repository["frees"] == deleted["frees"]
 
 
 def test_index_frees_its_children_too() -> None:
@@ -280,7 +282,7 @@ def test_objects_of_controllers_come_last() -> None:
     text = str(tag_page(evidence(inventory([tag("1.0", "a")]), *map(of, kinds)), "1.0"))
 
     kinds = re.findall(r"production/shop/(\w+)/web", text)
-    assert kinds == ["ConfigMap", "Deployment", "Job", "ReplicaSet", "Pod"]
+    assert kinds == ["Deployment", "ConfigMap", "Job", "ReplicaSet", "Pod"]
 
 
 HOSTILE = st.text(st.sampled_from("ab:#[]\x1b\n\r\u202e\u200b<>|`*&\ud800"), max_size=12)

@@ -20,6 +20,7 @@ from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind, Result, Verdic
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.pulls import PullLog
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.usage import UsageIndex
@@ -27,6 +28,7 @@ from acr_cleanup.reports import html
 from acr_cleanup.reports.context import Context
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
+from tests.helpers.last_run import LastRun
 
 VOID = {"meta", "link", "input", "br"}
 ELEMENTS = VOID | set(
@@ -335,6 +337,41 @@ def test_messages_that_do_not_fit_are_counted() -> None:
 
     assert shown.size < 400_000
     assert re.search(r"… and 4,\d\d\d more in report.json", shown.text)
+
+
+def test_push_after_the_time_of_day_of_the_plan_is_a_day_younger() -> None:
+    """A tag is as old here as in the other reports, which count full days."""
+    tags = {"exact": timedelta(days=30), "nearly": timedelta(days=30) - timedelta(minutes=1), "new": timedelta()}
+    decisions = tuple(Decision(Tag(name, samples.digest(0), samples.NOW - age), ()) for name, age in tags.items())
+    plans = PackedPlans([Packed.of(RepositoryPlan("shop/web", decisions))])
+    shown = page(samples.result(replace(samples.small(), repositories=plans)))
+
+    today = shown.data("run")["today"]
+    (group,) = shown.blocks[0]["groups"]
+    pushed = dict(zip(group["names"], group["days"], strict=True))
+    assert {name: today - -(-half // 2) for name, half in pushed.items()} == {"exact": 30, "nearly": 29, "new": 0}
+    assert {name: today - half // 2 for name, half in pushed.items()} == {"exact": 30, "nearly": 30, "new": 0}
+
+
+def test_page_names_what_is_new_and_warns_without_soft_delete() -> None:
+    made = samples.company_plan()
+    plans = tuple(replace(plan, new=frozenset[str]()) for plan in made.repositories)
+    usage = replace(made.usage, history=LastRun(samples.NOW - timedelta(days=7)))
+    made = replace(made, repositories=plans, usage=usage)
+    shown = page(samples.result(made, undo="Soft delete is disabled.", final=True))
+
+    assert "Nothing that would be deleted is new since the last run on 16 Nov." in shown.text
+    assert "⚠️ Warnings Soft delete is disabled." in shown.text
+    assert shown.text.count("Soft delete") == 1
+
+
+def test_page_has_who_uses_and_who_pulls_as_tables() -> None:
+    made = samples.company_plan()
+    log = PullLog(samples.NOW - timedelta(days=90), counted=(("docker/27 <b>", 12),), ignored=(("trivy/0.57", 380),))
+    shown = page(samples.result(replace(made, usage=replace(made.usage, pulls=log))))
+
+    assert "production direct 1,312 31 0 shop/web, shop/api and 6 others" in shown.text
+    assert "Who Pulls Counts docker/27 <b> 12 yes trivy/0.57 380 no, ignored" in shown.text
 
 
 @pytest.mark.extended

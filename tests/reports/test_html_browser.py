@@ -117,6 +117,22 @@ def test_table_of_repositories_sorts(browser: Any, tmp_path: Path) -> None:
         assert list(map(int, numbers)) == sorted(map(int, numbers), reverse=True)
 
 
+def test_tags_of_equal_reasons_are_shown_oldest_first(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, tmp_path, samples.planned()) as page:
+        page.select_option("#repository", "shop/api")
+        page.select_option("#fate", "delete")
+        pushed = page.locator("#tags tbody td:nth-child(3)").all_inner_texts()
+        assert len(pushed) == 50
+        assert pushed == sorted(pushed)
+
+
+def test_narrow_screen_breaks_no_short_name(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, tmp_path, samples.planned(), viewport={"width": 400, "height": 800}) as page:
+        heights = page.locator("#tags tbody th button").evaluate_all("all => all.map((one) => one.clientHeight)")
+        assert len(set(heights)) == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
 @pytest.mark.parametrize("world", hostile.WORLDS)
 def test_hostile_names_are_shown_as_text(browser: Any, tmp_path: Path, world: str) -> None:
     with opened(browser, tmp_path, hostile.WORLDS[world]()) as page:

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 
 import cmarkgfm
 import pytest
 from msgspec import structs
 
-from acr_cleanup.core.history import NoHistory
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
@@ -27,6 +26,7 @@ from acr_cleanup.reports.view import View
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
+from tests.helpers.last_run import LastRun
 
 CONTEXT = Context(
     ("acr-cleanup/report.json", "acr-cleanup/plan.json"),
@@ -179,7 +179,9 @@ def test_new_tags_since_the_last_run_are_counted_and_named() -> None:
 
     new = sum("1.2.3" in {decision.tag.name for decision in plan.deletions} for plan in plans)
     assert "| **New since the last run** | `" in text
-    assert f"⏳ {new} of the planned tags are new since the last run on 16 Nov." in text
+    assert (
+        f"⏳ {new} of the {samples.company_plan().planned} planned tags are new since the last run on 16 Nov." in text
+    )
 
 
 def test_long_tables_are_folded_after_their_first_rows() -> None:
@@ -195,13 +197,6 @@ def many_repositories() -> Result:
     inventories = [samples.repository(f"team/service-{number}", 20, first=number * 100) for number in range(60)]
     uses = [samples.use(inventory.name, "1.1.9", "Pod", "a-pod") for inventory in inventories]
     return samples.result(samples.plan(inventories, [ClusterScan("production", tuple(uses))]))
-
-
-class LastRun(NoHistory):
-    """A history that knows only the time of the last run."""
-
-    def __init__(self, last_run: datetime) -> None:
-        self.last_run = last_run
 
 
 def test_failed_login_shows_lines_and_command() -> None:
@@ -321,7 +316,9 @@ def test_apply_command_is_shown() -> None:
 def test_tag_kept_only_by_a_lock_is_a_warning() -> None:
     text = render(samples.planned(), CONTEXT)
 
-    assert "- `jobs/importer`: `1.1.0`, `1.0.3` are old and unused, but kept by a lock" in text
+    assert (
+        "- `jobs/importer`: `1.1.0`, `1.0.3` are old and unused, but kept: the tag is locked in the registry." in text
+    )
     assert "`az acr repository update --name contoso --image REPOSITORY:TAG" in text
     assert "| `jobs/importer` ⚠️&nbsp;2&nbsp;locked |" in text
 

@@ -35,15 +35,18 @@ CHECK = (
     [
         (
             TooManyDeletions(limit=1, tags=2, untagged=0),
-            f"The plan deletes 2 tags, more than max-deletions (1). {CHECK} max-deletions.",
+            f"The plan deletes 2 tags, more than max-deletions (1). {CHECK} max-deletions to 2.",
         ),
         (
             TooManyDeletions(limit=2, tags=1, untagged=2),
-            f"The plan deletes 1 tags and 2 untagged manifests, more than max-deletions (2). {CHECK} max-deletions.",
+            f"The plan deletes 1 tags and 2 untagged manifests, more than max-deletions (2). {CHECK} max-deletions to 3.",
         ),
         (
-            TooLargeShare(limit=12.5, repository="shop/web", planned=2, tags=4),
-            f"The plan deletes 2 of 4 tags of shop/web, more than max-deletion-percent (12.5 %). {CHECK} the limit.",
+            TooLargeShare(limit=12.5, repository="shop/web", planned=2, tags=3),
+            (
+                "The plan deletes 2 of 3 tags of shop/web, more than max-deletion-percent (12.5 %). "
+                f"{CHECK} max-deletion-percent to 67."
+            ),
         ),
     ],
 )

@@ -74,7 +74,7 @@ def test_summary_announces_each_day(shop: LedgerWorld) -> None:
     sentence = "2 tags and 1 untagged manifest on probation, deletable: 2 from 2 Dec and 1 from 22 Dec."
     assert sentence in ran.out
     summary = (shop.folder / "report" / "summary.md").read_text(encoding="utf-8")
-    assert f"⏳ {sentence} The ledger was written on 2 Nov by the last run, and reaches back to 2 Nov." in summary
+    assert f"{sentence} The ledger was written on 2 Nov and reaches back to 2 Nov." in summary
     assert ran.report["probation"] == [
         {"deletable_from": "2026-12-02", "tags": 1, "untagged": 1},
         {"deletable_from": "2026-12-22", "tags": 1, "untagged": 0},

@@ -99,7 +99,7 @@ async def test_manifest_still_listed_without_its_tags_is_requested(
 
 @pytest.mark.parametrize("expire", [True, False])
 async def test_last_tag_of_a_child_is_kept_if_untagged_manifests_expire(expire: bool) -> None:
-    """A manifest that is the child of a new index stays, and must not lose its last tag to a retention policy."""
+    """The child of a new index is kept. Without a tag, a retention policy of the registry would delete it."""
     registry = FakeRegistry(inventory([tag("1", "a")]))
     plan = planned(registry.inventory)
     registry.inventory = inventory([tag("1", "a"), tag("multi", "i", days=0)], [image("a"), index("i", ["a"])])

@@ -113,7 +113,8 @@ async def test_deletion_by_another_client_is_noticed() -> None:
     assert tag_kinds(applied) == {"1": OutcomeKind.DELETED, "2": OutcomeKind.DELETED, "3": OutcomeKind.GONE}
 
 
-async def test_failed_question_is_followed_by_a_list() -> None:
+async def test_failed_question_is_followed_by_a_list(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "acr_cleanup")
     registry = large(2)
 
     async def refuse(call: str) -> None:
@@ -124,6 +125,9 @@ async def test_failed_question_is_followed_by_a_list() -> None:
     applied = await apply_plan(planned(registry.inventory), registry)
     assert looked(registry) == ["list", "delete", "changes", "list", "delete"]
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    assert caplog.messages == ["asking what has changed in shop/web"]
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[0] is RegistryError
 
 
 async def test_refused_deletion_is_followed_by_a_list() -> None:

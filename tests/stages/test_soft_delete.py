@@ -31,7 +31,7 @@ async def test_enabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pyte
 async def test_disabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         out = " ".join((await stage.tool.plan(stage.config)).out.split())
-        assert "is disabled: deleted manifests cannot be restored unless backup is true" in out
+        assert "is disabled: deleted manifests cannot be restored. Set backup to true, or enable it" in out
         assert "the journal keeps" in (await stage.tool.plan(stage.config, backup="true")).out
 
 

@@ -170,7 +170,7 @@ class _Requests:
                     self._crowd.note(busy=answer.status == _BUSY)
             except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
                 timeouts += isinstance(error, TimeoutError)
-                # A wrong certificate or a wrong address stays wrong.
+                # A wrong certificate or a wrong address remains wrong.
                 if (
                     last
                     or timeouts >= patience.timeouts

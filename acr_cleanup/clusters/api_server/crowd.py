@@ -115,5 +115,7 @@ class Crowd:
     def _look_for_answers(self, cpu: float) -> None:
         self._timer = None
         if self._waiting and not self._answered and time.process_time() - cpu < _STALLED * _BUSY:
-            self._further += self._shared.take(max(0, self.limit - self._shared.each - self._further))
+            # At most twice as many: each costs a handshake, and one more may be enough.
+            connections = self._shared.each + self._further
+            self._further += self._shared.take(max(0, min(connections, self.limit - connections)))
         self._admit()

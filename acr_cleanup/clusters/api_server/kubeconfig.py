@@ -153,7 +153,7 @@ def _proxy(cluster: Mapping[str, Any]) -> str | None:
         return None
     scheme = url.partition("://")[0].lower()
     if scheme not in ("http", "https"):
-        # It would be spoken to as an HTTP proxy, and would hang up.
+        # It would be spoken to as an HTTP proxy, and would close the connection.
         seen = f"its proxy-url is a {quoted(scheme, 20)} proxy, and only HTTP proxies are supported."
         raise failure(seen, "Use the http:// address of a proxy, or `access: run-command` for an AKS cluster.")
     return url

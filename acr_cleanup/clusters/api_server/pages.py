@@ -2,8 +2,8 @@
 Reads the pages of a list into findings. The result is that of `image_uses` for each object, in a
 fraction of the time.
 
-A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Of a pod with a
-controller, only the parts that may name images are decoded, and a pod with the same parts as one that
+A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Only those parts of a pod
+with a controller that may name images are decoded, and a pod with the same parts as one that
 was read before adds only the digests in its annotations. Objects of other kinds that cannot name
 anything of the registry are only counted.
 """
@@ -23,6 +23,7 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import Node
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.quiet_parts import parts_of
 from acr_cleanup.clusters.images.workload_texts import is_of_replica
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
@@ -197,6 +198,7 @@ class ObjectReader:
         self._cluster = cluster
         self._names = names
         self._finder = finder or Finder(names)
+        self._parts = parts_of(names)
         self._seen: dict[object, _Replicas] = {}
         # Values of annotations that name nothing. They differ between replicas: addresses, checksums.
         self._quiet: set[str] = set()
@@ -211,7 +213,7 @@ class ObjectReader:
         elif not self._finder.may_name(bytes(item)):
             return
         try:
-            obj = msgspec.json.decode(item)
+            obj = self._parts.decode(bytes(item)) if self._kind.pod_spec else msgspec.json.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedPage(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
         findings = image_uses(obj, self._kind, self._cluster, self._names)

@@ -227,7 +227,7 @@ class KindReading:
                     return
             except (_Refused, Unreachable) as failure:
                 problem = problem or _limited_to(kind, failure, self.cluster.cluster)
-                # A conversion webhook that hangs concerns one version; a lost server concerns all.
+                # A conversion webhook without an answer concerns one version; a lost server concerns all.
                 if not (isinstance(failure, Unreachable) and failure.timed_out):
                     break
             except ReadFailure as failure:
@@ -312,6 +312,8 @@ class _List:
                 await self._take(answer, page)
                 if not page.token:
                     return True
+                # Of a hundred clusters, no page is kept in memory while the next one is awaited.
+                del answer, page
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)

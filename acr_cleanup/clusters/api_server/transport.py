@@ -43,7 +43,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         tls_server_name: str | None,
         proxy: str | None,
     ) -> None:
-        # Not `super().__init__()`: it loads the authorities of the system into a context of its own,
+        # Not `super().__init__()`: it loads the authorities of the system into a separate context,
         # 20 ms and 0.8 MB for each cluster, which nothing would use.
         self.configuration = Configuration(tls_server_name=tls_server_name)
         self.proxy, self.proxy_headers = proxy, None

@@ -78,8 +78,12 @@ def _is_of_other(mapping: Mapping[Any, Any], names_other: NamesOther) -> bool:
     return any(names_other(str(key), value) for key, value in mapping.items())
 
 
-def image_tags(text: Text) -> Iterator[fields.Value]:
-    """Yield the values of fields and lines like `imageTag` and `image.tag`, unless their mapping names another image."""
+def image_tags(text: Text, *, of_alone: bool = False) -> Iterator[fields.Value]:
+    """
+    Yield the values of fields and lines like `imageTag` and `image.tag`, unless their mapping names another image.
+
+    of_alone: the object names one image, and without a tag. Then `tag` is its tag wherever it is.
+    """
     mapping, key = text.node.value, text.key
     if text.is_key or not isinstance(mapping, Mapping):
         return
@@ -90,5 +94,5 @@ def image_tags(text: Text) -> Iterator[fields.Value]:
         name = pair[0] if pair is not None else str(key)
         if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
             name = f"{text.node.key}.{name}"
-        if _IMAGE_TAG_KEY(name):
+        if _IMAGE_TAG_KEY(name) or (of_alone and name == "tag"):
             yield fields.Value(name, text.text)

@@ -34,6 +34,9 @@ _PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 _LIST_KEY = re.compile(r"(?:tag|version|revision|channel|release|digest)s$", re.IGNORECASE).search
 _LIST = re.compile(r"[,;\s]+")
 _LONGEST_LIST, _MOST_ENTRIES = 1_000, 50
+_BRANCH_KEY = re.compile(r"branch|revision|ref$|(?:^|[^a-z])ref", re.IGNORECASE).search
+_REF = re.compile(r"^\s*refs/(?:heads|tags)/")
+_LONGEST_BRANCH = 200
 _NO_RANGE_KEY = re.compile(
     r"api|kind|policy|kube|runtime|require|target_?version|helm_?version|terraform", re.IGNORECASE
 ).search
@@ -43,7 +46,9 @@ _RANGE = re.compile(
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LONGEST_TEMPLATE = 500
-_NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
+_NO_TAG_KEY = re.compile(
+    r"(?:apiversion|kind|namespace|protocol|^type|policy|subset|kubernetes\.io/revision)$", re.IGNORECASE
+).search
 # Keys of counts, measures and ports. Build numbers are tags: a `number` may be one.
 _QUANTITY_KEY = re.compile(
     r"^(?:min|max)[A-Z_]|(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
@@ -51,6 +56,12 @@ _QUANTITY_KEY = re.compile(
     re.IGNORECASE,
 ).search
 _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
+# Keys whose values say where and how a thing called like a repository runs.
+_THING_KEY = re.compile(
+    r"(?:env|environment|stage|profiles?(?:[._-]?active)?|level|mode|tier|team|branch|branches|only|receiver|match|debug|region|zone|enabled)$"
+    r"|^(?:name|active)$",
+    re.IGNORECASE,
+).search
 _AFFIX_KEY = re.compile(r"(?:variant|suffix|prefix|flavou?r|arch|architecture|platform)$", re.IGNORECASE).search
 _MOST_JOINED = 4
 # Words of keys of images and tags. Without them, the rest of the key names the owner.
@@ -80,9 +91,15 @@ def whole(value: Any) -> str:
 
 def entries(value: Value) -> Sequence[str]:
     """
+    The tags that a value may mean: those of a list, or the tag that is made of a branch.
+
     >>> entries(Value("tags", "canary, stable")), entries(Value("note", "canary, stable"))
     (['canary', 'stable'], ('canary, stable',))
+    >>> entries(Value("branch", "feature/login")), entries(Value("ref", "refs/heads/main"))
+    (('feature-login',), ('main',))
     """
+    if "/" in value.value and _BRANCH_KEY(value.key) and len(value.value) < _LONGEST_BRANCH:
+        return (_REF.sub("", value.value).replace("/", "-"),)
     is_list = value.key[-1:] in "sS" and len(value.value) < _LONGEST_LIST and _LIST_KEY(value.key) is not None
     return _LIST.split(value.value, _MOST_ENTRIES) if is_list else (value.value,)
 
@@ -135,6 +152,14 @@ def may_be_tag(value: Value) -> bool:
     if _NO_TAG_KEY(value.key) is not None:
         return False
     return _QUANTITY_KEY(value.key) is None or _QUANTITY(value.value) is None
+
+
+def is_of_thing(value: Value) -> bool:
+    """
+    >>> is_of_thing(Value("APP_ENV", "production")), is_of_thing(Value("channel", "production"))
+    (True, False)
+    """
+    return _THING_KEY(value.key) is not None
 
 
 def is_folder_key(key: object) -> bool:

@@ -17,7 +17,7 @@ _BEFORE, _AFTER = r"(?:^|[^A-Za-z0-9_.-]|\\(?:[bfnrt]|u[0-9a-fA-F]{4}))", r"\.?(
 # like a word, unless it ends with `=` or is known to be base64.
 _HIDDEN = (
     r"[0-9a-f]{64}|\\u00(?:2[def]|3[0-9a]|[46][1-9a-fA-F]|[57][0-9aA])|\\x[0-9a-f]|\\u\{|\\[01][0-7]{2}|%2[fF]|&#"
-    r"|eyJ[A-Za-z0-9_-]{10}|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}\"|\"[A-Za-z0-9+/]{10,}={1,2}\"|\"binaryData\""
+    r"|base64,|eyJ[A-Za-z0-9_-]{10}|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}\"|\"[A-Za-z0-9+/]{10,}={1,2}\"|\"binaryData\""
 )
 _LONG = 20
 _TO_WORDS = bytes(code if (chr(code).isalnum() and code < 128) or chr(code) in "_.-" else 32 for code in range(256))
@@ -34,7 +34,7 @@ class Finder:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._search = _automaton(names)
+        self._searches = _automata(names)
         self._asked = self._found = 0
 
     def may_name(self, data: bytes) -> bool:
@@ -49,15 +49,21 @@ class Finder:
 
     def names_something(self, data: bytes) -> bool:
         """May this text name something?"""
-        if self._search is not None:
-            return self._search(data) is not None
+        if self._searches:
+            return any(search(data) is not None for search in self._searches)
         words = set(data.translate(_TO_WORDS).split())
         return not words.isdisjoint(self._names.lasts) or any(len(word) >= _LONG for word in words) or b"\\" in data
 
 
-def _automaton(names: Names) -> Any:
+def _automata(names: Names) -> tuple[Any, ...]:
+    """
+    The searches for names and for what may hide them; none if there are too many names.
+
+    One automaton for both would have the product of their states, and be three times slower.
+    """
     parts = expressions_of(names, _AFTER)
-    return None if parts is None else compiled("|".join((_HIDDEN, *parts)), "search")
+    searches = () if parts is None else (compiled("|".join(parts), "search"), compiled(_HIDDEN, "search"))
+    return () if None in searches else searches
 
 
 def expressions_of(names: Names, after: str = "") -> list[str] | None:

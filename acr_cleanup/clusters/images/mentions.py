@@ -104,7 +104,7 @@ class _Reader:
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
         lasts = self._names.lasts
-        data = "\n".join([text.text for text in texts.texts]).encode(errors="replace")
+        data = texts.data()
         whole = read_long(data, self._names) if len(data) > LONG else None
         chunks, special = chunks_of(data if whole is None else whole.chunks, lasts)
         long = long_runs(data)
@@ -181,6 +181,8 @@ class _Reader:
         is_bold = text.text[max(start - 1, 0) : start] == "*" and chunk[:1] != "/"
         if not written.tag and patterns.PATTERN.match(following) and not is_bold:
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
+        if written.tag and not written.tag[-1].isdigit() and chunk[-1] == "." and following[:1] in ("*", "+"):
+            return  # `acr purge --filter 'app:pr-.*'`: a regular expression selects tags, and needs none
         if written.folder and not (written.tag and written.name):
             self._folder(written, text, start, chunk)
         if not written.name:
@@ -208,7 +210,8 @@ class _Reader:
             self._near_in_text(folder, text, start, start + len(chunk), only_tag_keys=True)
 
     def _completed(self, written: Written, text: Text) -> bool:
-        """Read `{repository: X/nvidia, image: driver}`, where another field completes the folder to one repository."""
+        """Read `{repository: X/nvidia, image: driver}`, where other fields complete the folder to repositories."""
+        is_completed = False
         for key, beside in near.texts_beside(text):
             self._room -= 1
             name = f"{written.folder}/{beside.text}" if fields.is_image_key(key) and self._room > 0 else ""
@@ -217,8 +220,8 @@ class _Reader:
                 self._near(finding, beside, only_tag_keys=False)
                 if written.host == "ours":
                     self._in_parts[name] = text.field
-                return True
-        return False
+                is_completed = True
+        return is_completed
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Apply rule 1, or rule 6 if a template follows the tag."""
@@ -253,11 +256,12 @@ class _Reader:
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
+        is_elsewhere = written.host == "foreign" and patterns.ADDRESS(text.text, start) is not None
         self._places -= 1
         if self._places < 0 or self._room < 0:
             # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
             finding.open = finding.open or ("" if beside else text.field)
-        elif not near.is_weak(text):
+        elif not (is_elsewhere or near.is_weak(text)):
             self._near(finding, text, only_tag_keys=False)
             self._near_in_text(finding, text, start, end)
             if len(self._untagged_texts) < _MOST_UNTAGGED and not finding.has_tag:
@@ -290,16 +294,22 @@ class _Reader:
         for finding, text in self._untagged_texts:
             if not (finding.has_tag or finding.beside or finding.open):
                 self._far(finding, far.tags_around(text, self._others.than(finding.written)), text)
-        is_alone = len(self._found) == 1
+        images = {key for key, finding in self._found.items() if "/" in key or fields.is_image_place(finding.place)}
+        images = images or set(self._found)
+        longest = max((key.strip("/") for key in images), key=len, default="")
+        is_alone = all(f"/{longest}".endswith(f"/{key.strip('/')}") for key in images)
         wanting = [
             finding
-            for finding in self._found.values()
+            for key, finding in self._found.items()
             if (is_alone or not (finding.has_tag or finding.beside or finding.bare))
             and not finding.open
-            and (is_alone or fields.is_image_place(finding.place))
+            and (key in images if is_alone else fields.is_image_place(finding.place))
         ]
+        of_alone = is_alone and any(
+            fields.is_image_place(finding.place) and not (finding.has_tag or finding.beside) for finding in wanting
+        )
         for text in self._texts.texts if wanting else ():
-            for value in far.image_tags(text):
+            for value in far.image_tags(text, of_alone=of_alone):
                 owner = fields.stem(value.key)
                 for finding in wanting:
                     if owner in f"{finding.place}/{finding.written}".lower():
@@ -330,7 +340,10 @@ class _Reader:
             return
         is_chart = is_chart_name = not text.is_key and text.key in fields.CHART_KEYS and not only_tag_keys
         values = list(near.values_near(text, self._others.than(finding.written), only_beside=only_beside))
+        is_thing = near.names_thing(text, finding.written)
         for value in (*values, *fields.joined(values)):
+            if is_thing and fields.is_of_thing(value):
+                continue
             if only_tag_keys and not fields.is_tag_key(value.key):
                 continue
             if is_chart_name and fields.is_part_of_version(value):
@@ -373,7 +386,8 @@ class _Reader:
                     text.text, start, text.text[start:end], names_other, is_folder=only_tag_keys
                 ),
             )
-        found = list(values)
+        is_thing = near.names_thing(text, finding.written, start)
+        found = [value for value in values if not (is_thing and fields.is_of_thing(value))]
         for value in (*found, *fields.joined(found)):
             self._room -= 1
             if not only_tag_keys or fields.is_tag_key(value.key):

@@ -15,11 +15,14 @@ from acr_cleanup.clusters.images.fields import Value, is_tag_key, may_be_image, 
 from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
 
 _ASSIGNED = re.compile(r"[A-Za-z][A-Za-z0-9_.\[\]-]*=").match
+_OBJECT_KEY = re.compile(r"(?:ref|configmap|secret)$", re.IGNORECASE).search
+_ITEM_KEYS = frozenset({"key", "path", "mode"})
+_IMAGE_PLACE = re.compile(r"image|img|repo|docker|artifact|chart", re.IGNORECASE).search
 _LISTS_OF_VALUES = 2
 _LONGEST_COMMAND = 40
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
 _PAIR_NAMES = ("name", "key", "id", "parameter", "Name", "Key", "path")
-_PAIR_VALUES = ("value", "default", "Value")
+PAIR_VALUES = ("value", "default", "Value")
 
 
 def is_weak(text: Text) -> bool:
@@ -28,16 +31,29 @@ def is_weak(text: Text) -> bool:
     keys = {node.key, text.key}
     if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
         return True
-    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref") and "/" not in text.text:
+    if text.key == "name" and isinstance(node.key, str) and _OBJECT_KEY(node.key) and "/" not in text.text:
         return True  # the name of another object
-    if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
+    if node.key == "metadata" or (node.parent is not None and node.parent.key in ("matchExpressions", "tolerations")):
         return True
+    if node.key == "annotations" and names_thing(text, text.text):
+        return True
+    if node.value and isinstance(node.value, Mapping) and node.value.keys() <= _ITEM_KEYS:
+        return True  # `items: [{key: production, path: web}]` of a volume
     if text.key == "name" and isinstance(node.value, Mapping):
         lists = node.parent.key if node.parent is not None else ""
         return "image" in node.value or lists in {
             "containers", "initContainers", "ephemeralContainers", "volumes", "volumeMounts", "ports", "imagePullSecrets",
         }  # fmt: skip
     return False
+
+
+def names_thing(text: Text, written: str, start: int = 0) -> bool:
+    """Is this a bare name (`web`) in a field of any thing, rather than of an image? `start`: its place in the text."""
+    if "/" in written:
+        return False
+    pair = pair_of(text.node.value)
+    line = text.text[text.text.rfind("\n", 0, start) + 1 : start]
+    return not any(map(_IMAGE_PLACE, (line, str(text.key), str(text.node.key), pair[0] if pair else "")))
 
 
 def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_beside: bool = False) -> Iterator[Value]:
@@ -131,7 +147,7 @@ def _scalar(key: str, value: Any) -> Iterator[Value]:
         yield Value(key, value)
     elif isinstance(value, Mapping):
         # `tag: {value: canary}`, `tag: {type: string, default: canary}`
-        for wrapped in (value[name] for name in _PAIR_VALUES if name in value):
+        for wrapped in (value[name] for name in PAIR_VALUES if name in value):
             if not isinstance(wrapped, Mapping):
                 yield from _scalar(key, wrapped)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -142,7 +158,7 @@ def _scalar(key: str, value: Any) -> Iterator[Value]:
 
 def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
     for value in values:
-        yield from _scalar(key, value)
+        yield from _scalar(*(pair_of(value) or (key, value)))
 
 
 def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
@@ -194,12 +210,11 @@ def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, 
 
 def pair_of(mapping: Any) -> tuple[str, Any] | None:
     """The name and the value of an element of a list of pairs."""
-    if not isinstance(mapping, Mapping) or "image" in mapping:
+    if not isinstance(mapping, Mapping) or mapping.keys().isdisjoint(PAIR_VALUES) or "image" in mapping:
         return None
-    names = (mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str))
-    values = (mapping[key] for key in _PAIR_VALUES if key in mapping)
-    name = next(names, None)
-    return (name, next(values, None)) if name is not None and not mapping.keys().isdisjoint(_PAIR_VALUES) else None
+    name = next((mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str)), None)
+    value = next((mapping[key] for key in PAIR_VALUES if key in mapping), None)
+    return (name, value) if name is not None else None
 
 
 def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:

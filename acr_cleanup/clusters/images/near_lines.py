@@ -38,18 +38,25 @@ _ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_.:-])(key|name|id|value)=["']([^"']*)
 # `${TAG:-canary}`; and the texts in `TAG = getenv("TAG", "canary")`.
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*+):?[-=]([^{}]*+)\}").findall
 _QUOTED = re.compile(r"""["']([^"'\s]+)["']""").findall
+# `config["tag"] = "canary"`
+_SUBSCRIPT = re.compile(r"(?<=[A-Za-z0-9_\])])\[[\"']([A-Za-z0-9_.-]+)[\"']\](?=\s*:?=)")
+# What YAML writes before a value (`!!str`), or in place of it, where the lines below have it.
+_MARK = re.compile(r"(?:!!?[A-Za-z]*\s+|[|>][-+0-9]{0,2}$)").match
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
-    r"(?:(?:tag|version|revision|channel|digest)s?|(?<![A-Za-z0-9_-])-t)[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(,\s])\s{0,3}[\"'(`\u201c]{0,3}"
+    r"(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]{0,200}?(?:tag|version|revision|channel|digest)s?|-t)[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(,\s])\s{0,3}[\"'(`\u201c]{0,3}"
     rf"({TAG})(?![A-Za-z0-9/:])",
     re.IGNORECASE,
 )
+_TAG_LIST = re.compile(r"((?:tag|version)s)[\"']?\s{0,3}[=:]\s{0,3}\[([^\[\]\n]{1,300})\]", re.IGNORECASE)
+_OWN_KEY = re.compile(r"([A-Za-z0-9_.-]+)[\"']?\s{0,3}[=:]\s{0,3}[\"']?$").search
 _WINDOW = 300
 # Characters before and behind a name in which a tag of its mapping is searched, beyond the nearest lines.
 _FAR = 3_000
 _FAR_KEY, _FAR_VALUE = r"^[ \t]*(?:- )?[\"']?[A-Za-z0-9_.-]{0,60}?", r"[\"']?[ \t]*[:=].{1,200}$"
 _FAR_TAG = re.compile(f"{_FAR_KEY}(?:tag|version|digest){_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
 _FAR_IMAGE = re.compile(f"{_FAR_KEY}(?:image|repo)[A-Za-z_]{{0,20}}{_FAR_VALUE}", re.IGNORECASE | re.MULTILINE)
+_PATH = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+").findall
 _CELLS = re.compile(r"[,|;\t]|  +")
 # Between two elements of a list (`{"image": "shop/web"}, {"image": "shop/api"}`), and between two commands.
 _SIBLINGS = re.compile(r"[})\]]\s{0,20},\s{0,20}[{(\[]|&&|\|\||;")
@@ -76,11 +83,19 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
     first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
     last = text.find("\n", end)
     line = text[first : min(last if last >= 0 else len(text), end + _WINDOW)]
-    tags = [(match.start(), Value("tag", match[1])) for match in _TAG_AFTER.finditer(line)]
+    tags = [
+        (match.start(), Value("tag" if match[1] == "-t" else match[1], match[2])) for match in _TAG_AFTER.finditer(line)
+    ]
+    for match in _TAG_LIST.finditer(line):
+        tags += [(match.start(), Value("tag", _plain(tag))) for tag in match[2].split(",")]
     if len(tags) > 1:
+        key = _OWN_KEY(line[: start - first])
+        own_stem = stem(key[1]) if key else ""
+        # `WEB=shop/web; WEB_TAG=canary; API=shop/api; API_TAG=stable`
+        tags = [tag for tag in tags if own_stem and stem(tag[1].key) == own_stem] or tags
         borders = [match.start() for match in _SIBLINGS.finditer(line)]
         own = bisect(borders, start - first)
-        # The tags of its own element, if it has some.
+        # The tags of its element, if it has some.
         tags = [tag for tag in tags if bisect(borders, tag[0]) == own] or tags
     yield from (value for _, value in tags)
     cells = _CELLS.split(line.strip())
@@ -109,7 +124,10 @@ def values_in_lines_near(
         for index, line in enumerate(lines)
         if name not in written[index]
         and not _is_in_block(lines, index, at)
-        and (_names_other(line, names_other) or (line.is_image and (line.values or _has_name(lines, index))))
+        and (
+            _names_other(line, names_other, written[index])
+            or (line.is_image and (line.values or _has_name(lines, index)))
+        )
     ]
     own = stem(lines[at].key)
     has_own = bool(own) and any(stem(line.key) == own and is_tag_key(line.key) for line in lines)
@@ -125,10 +143,12 @@ def values_in_lines_near(
             continue
         if is_head and index > at and _ends_block(lines[at], line):
             return
-        if index == at or not line.values or stem(line.key) in stems or names_other("", line.key):
+        if index == at or not line.values or stem(line.key) in stems or names_other("", line.key or line.values[0].key):
             continue
-        if index in owners and _names_other(line, names_other):
+        if index in owners and _names_other(line, names_other, written[index]):
             continue  # `Image{Repository: "shop/api", Tag: "canary"}`
+        if any(other < index and _is_below(lines, other, index) for other in owners):
+            continue  # `docker_image 'shop/api' do`, and in the next line `tag 'canary'`
         others_here = [other for other in owners if _same_block(lines, index, other)]
         if is_folder and any(lines[other].content == line.content for other in others_here):
             continue
@@ -191,8 +211,15 @@ def _window_of(text: str, start: int, lines: int) -> tuple[int, int]:
     return first + 1, last if last >= 0 else len(text)
 
 
-def _names_other(line: _Line, names_other: Callable[[str, Any], bool]) -> bool:
-    return any(names_other(value.key, value.value) for value in line.values)
+def _names_other(line: _Line, names_other: Callable[[str, Any], bool], written: str = "") -> bool:
+    return any(names_other(value.key, value.value) for value in line.values) or any(
+        names_other("", path) for path in _PATH(written)
+    )
+
+
+def _is_below(lines: Sequence[_Line], head: int, index: int) -> bool:
+    """Is the line further to the right than that line above it, and so is each line between them?"""
+    return all(line.is_empty or line.indent > lines[head].content for line in lines[head + 1 : index + 1])
 
 
 def _has_name(lines: Sequence[_Line], head: int) -> bool:
@@ -236,6 +263,8 @@ def _read(line: str) -> _Line:
         attributes = dict(_ATTRIBUTE(element[3]))
         key = next((attributes[name] for name in ("key", "name", "id") if name in attributes), element[2])
         line = f"{element[1]}{key}: {attributes.get('value', element[4] or '')}"
+    if "['" in line or '["' in line:
+        line = _SUBSCRIPT.sub(r".\1", line)
     text = line.lstrip(" -\t*\u2022")
     indent, content = len(line) - len(line.lstrip()), len(line) - len(text)
     is_image = len(line) < _LONGEST_LINE and _IMAGE_LINE(line) is not None
@@ -265,7 +294,7 @@ def _values(key: str, value: str) -> Iterator[Value]:
     elif ": " in value:
         # `shop:tag: canary`
         before, _, after = value.rpartition(": ")
-        yield Value(_plain(before), _plain(after))
+        yield Value(_plain(before).strip("*"), _plain(after))
     elif assigned := _ASSIGNMENT(value):
         # `Environment=TAG=canary`, `--set image.tag=canary`
         yield Value(assigned[1], _plain(assigned[2]))
@@ -284,6 +313,8 @@ def _literals(key: str, value: str) -> Iterator[Value]:
 def _plain(value: str) -> str:
     """A value without its comment, its quotes, what separates it from the next one, and brackets that only close."""
     value = _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip()
+    if value[:1] in ("!", "|", ">") and (mark := _MARK(value)):
+        value = value[mark.end() :]
     if value[-1:] in _CLOSES and not any(sign in value for sign in _OPENS):
         value = value.rstrip(")]}% ,;-")
     return value.strip("\"'`")

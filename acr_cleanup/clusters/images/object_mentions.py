@@ -19,7 +19,7 @@ class NameFinding:
     The findings about one name in one object.
 
     written: the name as the object writes it. place: the field of its first occurrence.
-    beside, near: words that may be a tag, in the plain form, with the field that holds them.
+    beside, near: words that may be a tag, in the plain form, with their field.
     has_tag: a neighbouring field gives its tag, even if the registry lacks that tag.
     open: the field in which every tag of the name may be meant. open_chart: the same, but only if charts come from our registry.
     is_partial: the version is a part of one (`0.4`). Every tag may be meant if the registry lacks that one.

@@ -122,6 +122,30 @@ class Text(NamedTuple):
 _new_text = partial(tuple.__new__, Text)
 
 
+class QuietMapping(dict[str, Any]):
+    """
+    A mapping of which some fields need not be walked, because no name can stand there (`quiet_parts`).
+
+    words: the texts of these fields, joined. own: the other fields.
+    """
+
+    __slots__ = ("own", "words")
+
+    def __init__(self, value: Mapping[str, Any], words: bytes, own: tuple[str, ...] = ()) -> None:
+        super().__init__(value)
+        self.words, self.own = words, own
+
+    def copy(self) -> QuietMapping:
+        return QuietMapping(self, self.words, self.own)
+
+
+def fields_of(mapping: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    """The fields of a mapping that must be walked."""
+    if isinstance(mapping, QuietMapping):
+        return [(key, mapping[key]) for key in mapping.own if key in mapping]
+    return mapping.items()
+
+
 class ContainerImage(NamedTuple):
     """The image field of a container, which was parsed as a reference and is not read as text."""
 
@@ -140,6 +164,7 @@ class ObjectTexts:
 
     def __init__(self, obj: Any, field: str | None = None) -> None:
         self.texts: list[Text] = []
+        self._quiet: list[bytes] = []
         self.versions: list[str] = []
         self.images: list[ContainerImage] = []
         self._budget = Budget()
@@ -167,7 +192,9 @@ class ObjectTexts:
         left_out = _SECRET_VALUE if is_secret(node.value) else _LEFT_OUT.get(node.key, _NOTHING)
         is_labels = node.key in _LABELS
         inner: list[Node] = []
-        for key, child in node.value.items():
+        if isinstance(node.value, QuietMapping):
+            self._quiet.append(node.value.words)
+        for key, child in fields_of(node.value):
             if key in NOT_VALUES or key in left_out:
                 continue
             if isinstance(key, str):
@@ -210,11 +237,16 @@ class ObjectTexts:
                 self._walk(Node(document, text.node, text.key, text.field), depth + 1)
                 return
         self.texts.append(text)
-        known = _packed_in(content) if len(content) <= _SHORT and self._budget.left > _ROOM else None
-        if known is not None:
-            self._budget.left -= sum(map(len, known))
-        for inside in unpacked(content, self._budget) if known is None else known:
+        short = _packed_in(content) if len(content) <= _SHORT and self._budget.left > _ROOM else None
+        if short is not None:
+            self._budget.left -= sum(map(len, short))
+        for inside in unpacked(content, self._budget) if short is None else short:
             self.texts.append(text._replace(text=inside))
+
+    def data(self) -> bytes:
+        """All texts, joined by line breaks."""
+        data = "\n".join([text.text for text in self.texts]).encode(errors="replace")
+        return b"\n".join((data, *self._quiet)) if self._quiet else data
 
     def unpack(self, runs: Iterable[str]) -> str:
         """Add what is packed in these runs of base64 inside of longer texts, and return it."""
@@ -249,7 +281,8 @@ class ObjectTexts:
             if isinstance(image, str) and (reference := parsed(image)) is not None:
                 name = container.get("name")
                 self._image(node, "image", name if isinstance(name, str) else "", image, reference)
-                node.value = {key: value for key, value in container.items() if key != "image"}
+                node.value = container.copy()
+                del node.value["image"]
             if isinstance(container, str):
                 self._text(Text(container, containers, index), depth)
             elif isinstance(container, (dict, list)):

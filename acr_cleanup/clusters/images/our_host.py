@@ -1,4 +1,4 @@
-"""Where our registry's host is written: near a name, anywhere in the object, or before a path that is no name. Pure."""
+"""Where our registry's host is written: near a name, anywhere in the object, or before another path. Pure."""
 
 from __future__ import annotations
 

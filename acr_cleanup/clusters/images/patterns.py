@@ -13,7 +13,7 @@ _BETWEEN = (
     rf"|{_BLANK}{{1,20}}(?:-{{1,3}}{_BLANK}{{1,20}})?|(?:</?[A-Za-z][^<>]{{0,60}}>{_BLANK}{{0,20}}){{1,4}}"
 )
 AFTER = re.compile(
-    rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
+    rf"[\"'`\])*\u201d\u2019]{{0,3}}(?:{_BETWEEN})[\"'\[(`*\u201c\u2018]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@A-Za-z0-9_-])"
 )
 # Further tags behind the first: `web:canary,stable`.
 NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
@@ -21,13 +21,16 @@ NEXT_TAG = re.compile(rf",({TAG})(?![A-Za-z0-9_./@=-]|:\S)")
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|`[a-z./]+ [^`\n]+`|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
     r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 OPEN_APART = re.compile(
-    r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
+    r"(?:[\"'`)} ]{1,8}|[\"'][^\"'{}\n]{0,60}\}\})"
+    r"(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|(?:\+|\.\.?|&|~|<>|\|\|)[ ]?[\"'][:@])"
 )
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
+# The address of something else than an image.
+ADDRESS = re.compile(r"(?:git\+)?(?:https?|ssh|git|file|s3)://", re.IGNORECASE).match
 # A template follows, so the text is only a part of a tag: `web:1.2-{{ … }}`.
 GOES_ON = re.compile(
     r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|\*(?!\*)|[~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.mentions import Reading, read_object
@@ -138,8 +138,7 @@ class Findings:
             self.digests[digest] = place
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A place in an object where an image is named. `value` may have any type."""
 
     field: str
@@ -209,10 +208,11 @@ def _pod_uses(workload: Workload, places: list[_Place], names: Names, holder: st
     """Read the image fields of a pod spec and of a pod's status."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
-    named: dict[str, list[ImageReference]] = {}
+    named: dict[str, dict[tuple[str, str], ImageReference]] = {}
     for place in places:
         for reference in _references(place, names):
-            named.setdefault(place.container, []).append(reference)
+            repository = reference.host, reference.repository
+            named.setdefault(place.container, {}).setdefault(repository, reference)
 
     for place in places:
         if isinstance(place.value, str):
@@ -220,7 +220,7 @@ def _pod_uses(workload: Workload, places: list[_Place], names: Names, holder: st
             if place.status and (digest := _digest(place.value)) is not None:
                 # A bare digest names no repository, and containerd may report another repository with the same content
                 # (https://github.com/containerd/containerd/issues/6286): the digest is in use in the container's own as well.
-                owners = named.get(place.container, ())
+                owners = list(named.get(place.container, {}).values())
                 if owners:
                     found.add_digest(digest, DigestPlace(workload, place.field, owners[0].repository))
                 references += [replace(owner, tag=None, digest=digest) for owner in owners]

@@ -34,6 +34,7 @@ _ALIAS = re.compile(r"(?<=[:-] )\*([A-Za-z0-9_.-]{1,60})(?=[ \r\n]|$)")
 _BLOCK = re.compile(r":[ ]&([A-Za-z0-9_.-]{1,60})[ ]*\n((?:[ ]{1,20}[^\n]{1,200}\n){1,20})")
 _MERGED = re.compile(r"^([ ]*)<<: \*([A-Za-z0-9_.-]{1,60})[ ]*$", re.MULTILINE)
 _MOST_ALIASES = 1_000
+_DATA_URL = re.compile(r"base64,([A-Za-z0-9+/_-]{12,60}={0,2})(?![A-Za-z0-9+/_=-])").findall
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}").search
 _MOSTLY = 0.8
 _BINARY = 20
@@ -84,6 +85,9 @@ def _unpack(text: str, budget: Budget) -> Iterator[str]:
         yield plain
     if len(text) < _SHORTEST_BASE64:
         return
+    if "base64," in text:
+        for part in _DATA_URL(text):
+            yield from _decoded(part, budget)
     # Whole texts, wrapped over lines or not. Runs in other texts: `unpacked_run`.
     if " " not in text and ":" not in text:
         for part in _base64_in("".join(text.split())):

@@ -41,7 +41,9 @@ _TAG_PATHS = frozenset({"tag", "tags", "manifests"})
 _LONGEST_NAME = 8
 _ESCAPED = re.compile(r"%(?:2[fF]|3[aA]|40)").search
 _MEASURE = re.compile(r"[0-9]+(?:ms|[smhd]|[kKMGT]i?)").fullmatch
+_PLACEHOLDER = re.compile(r"@([A-Za-z_][A-Za-z0-9_.]*)@")
 _SHORTEST = 3
+_MANY_LINES = 64 << 10
 
 
 def chunks_of(data: bytes, lasts: Container[bytes]) -> tuple[set[bytes], list[bytes]]:
@@ -50,6 +52,9 @@ def chunks_of(data: bytes, lasts: Container[bytes]) -> tuple[set[bytes], list[by
 
     lasts: the last components of names. `key:` is a word; only behind a name may a colon begin a tag.
     """
+    if len(data) > _MANY_LINES:
+        # Long texts repeat their lines, and no chunk goes over the end of one.
+        data = b"\n".join(set(data.split(b"\n")))
     chunks = set(data.replace(b": ", b"  ").translate(TO_CHUNKS).split())
     special: list[bytes] = []
     for chunk in list(filter(_COMPLEX, filterfalse(bytes.isalnum, chunks))):
@@ -183,6 +188,8 @@ def read_chunk(chunk: str, names: Names) -> Written:
 
 def _parts_of(chunk: str) -> tuple[str, str, str]:
     """The text before `@`, the `@`, and the text behind it."""
+    if chunk.count("@") > 1:
+        chunk = _PLACEHOLDER.sub(r"$\1", chunk)  # `@HUB@/shop/web:@TAG@`
     is_package = chunk.startswith("pkg:")
     if is_package:
         # The type of a package URL is no part of the name: `pkg:docker/shop/web@1.2`.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from acr_cleanup.clusters.images.object_texts import fields_of
 from acr_cleanup.core.references import RegistryHost
 
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
@@ -47,8 +48,10 @@ def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) ->
         parts["metadata"] = {
             key: metadata[key] for key in _METADATA if metadata.get(key) and not (controlled and key == "name")
         }
-    blanked: dict[str, Any] = _blanked(parts, is_of_replica)
-    status = _blanked(obj.get("status"), lambda _, value: not registry.mentioned_in(str(value)))
+    blanked = without_replica_values(parts)
+    status = _blanked(
+        obj.get("status"), lambda _, value: not isinstance(value, str) or not registry.mentioned_in(value)
+    )
     if is_pod and isinstance(status, dict):
         for name in STATUS_LISTS:
             for container in status[name] if isinstance(status.get(name), list) else ():
@@ -58,16 +61,23 @@ def readable(obj: Mapping[str, Any], registry: RegistryHost, *, is_pod: bool) ->
     return blanked | {"status": status} if status else blanked
 
 
+def without_replica_values(parts: dict[str, Any]) -> dict[str, Any]:
+    """Copy these parts of a workload without the values that differ between its replicas."""
+    blanked: dict[str, Any] = _blanked(parts, is_of_replica)
+    return blanked
+
+
 def _blanked(tree: Any, is_blank: Callable[[object, object], bool]) -> Any:
     """Copy a tree without the scalars that `is_blank` selects by key and value."""
     holder = {"": tree}
     nodes: list[Any] = [holder]
     copies: dict[int, Any] = {}
     for node in nodes:
-        for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
+        # No field is added or removed, so the walk may change them.
+        for key, child in fields_of(node) if isinstance(node, dict) else enumerate(node):
             if key == "matchFields":
                 node[key] = None  # names of nodes
-            elif isinstance(child, dict | list):
+            elif isinstance(child, (dict, list)):
                 if id(child) not in copies:
                     copies[id(child)] = child.copy()
                     nodes.append(copies[id(child)])

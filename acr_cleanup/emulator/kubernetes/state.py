@@ -192,7 +192,7 @@ class ClusterState:
             stored.append(obj)
 
     def remove(self, resource: str, namespace: str | None, name: str) -> None:
-        """Remove one object. Raises LookupError if there is none: that is an error of the test."""
+        """Remove one object. Raises LookupError if it does not exist: that is an error of the test."""
         key = (namespace, name)
         kept = [o for o in self.objects[resource] if (o["metadata"].get("namespace"), o["metadata"]["name"]) != key]
         if len(kept) == len(self.objects[resource]):

@@ -229,10 +229,13 @@ function drawRepositories() {
 // Tags: one flat list of [block, group, place].
 const names = blocks.map((block) => block.repository);
 const tags = [];
-blocks.forEach((block, which) => block.groups.forEach((group, place) => group.names.forEach((_, item) => tags.push([which, place, item]))));
+blocks.forEach((block, which) => block.groups.forEach((group, place) => {
+  const oldestFirst = [...group.days.keys()].sort((a, b) => group.days[a] - group.days[b]);
+  oldestFirst.forEach((item) => tags.push([which, place, item]));
+}));
 const lowered = blocks.map((block) => block.groups.map((group) => ({
   names: group.names.map((name) => name.toLowerCase()),
-  rest: [block.repository, ...group.reasons.flatMap((reason) => [block.texts[reason[1]], ...reason[2].map((text) => block.texts[text])])].join("\n").toLowerCase(),
+  rest: [block.repository, block.texts[group.note], ...group.reasons.flatMap((reason) => [block.texts[reason[1]], ...reason[2].map((text) => block.texts[text])])].join("\n").toLowerCase(),
 })));
 let matches = tags;
 let tagsShown = ROWS;
@@ -240,14 +243,17 @@ let tagsShown = ROWS;
 const groupOf = ([which, place]) => blocks[which].groups[place];
 const textOf = (which, place) => blocks[which].texts[place];
 
+// A push is twice its day, plus one if its time of day is later than that of the plan.
 function pushed(tag) {
-  const day = groupOf(tag).days[tag[2]];
-  return day === null ? "unknown" : new Date(day * DAY).toISOString().slice(0, 10);
+  const half = groupOf(tag).days[tag[2]];
+  return half === null ? "unknown" : new Date(Math.floor(half / 2) * DAY).toISOString().slice(0, 10);
 }
 
 function age(tag) {
-  const day = groupOf(tag).days[tag[2]];
-  return day === null ? "" : `${number(Math.max(run.today - day, 0))}d ago`;
+  const half = groupOf(tag).days[tag[2]];
+  if (half === null) return "";
+  const days = run.today - Math.ceil(half / 2);
+  return days < 1 ? "less than 1d ago" : `${number(days)}d ago`;
 }
 
 function why(tag) {

@@ -48,16 +48,7 @@ CUSTOM = (
     ("v1", "namespaces"),
 )
 BUILT_IN = tuple((each.api_version, each.resource) for each in KINDS)
-POD_CLASSES = {
-    "running-pod",
-    "pod-status",
-    "template",
-    "history-replicaset",
-    "history-controllerrevision",
-    "ephemeral",
-    "image-volume",
-    "env-or-arg",
-}
+POD_CLASSES = {*EXACT, "env-or-arg"}
 
 
 def listed(version: str, resource: str) -> Iterator[tuple[dict[str, Any], Kind]]:

@@ -78,3 +78,10 @@ def test_expression_that_is_too_large_has_no_search(capfd: pytest.CaptureFixture
     assert compiled("((a{100}){100}){100}", "search") is None
     assert compiled("[", "search") is None
     assert capfd.readouterr() == ("", ""), "the library writes nothing into the log"
+
+
+def test_names_are_looked_up_if_an_expression_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acr_cleanup.clusters.images.finder.compiled", lambda *_: None)
+    finder = Finder(Names.of(OURS, ["shop/web"]))
+    assert finder.names_something(b"image: web")
+    assert not finder.names_something(b"nothing")

@@ -170,6 +170,11 @@ def test_unrecognisable_repository_is_noted(text: str) -> None:
     )
 
 
+def test_note_on_an_object_without_a_namespace_has_none() -> None:
+    (note,) = read("Thing", {"metadata": {"name": "x"}, "spec": {"image": f"{HOST}/{{{{x}}}}:1"}}).notes
+    assert note.startswith("Thing/x names our registry in spec.image,")
+
+
 def test_of_several_neighbours_all_are_taken() -> None:
     found = read("Thing", {"spec": {"image": WEB, "version": "1", "tags": ["2", "3"]}})
     assert kept(found, "shop/web", "1", "2", "3", "old") == {"1", "2", "3"}

@@ -12,6 +12,7 @@ import pytest
 
 from acr_cleanup.clusters.images import mention_index, pod_specs
 from acr_cleanup.clusters.images.mention_index import MentionIndex
+from acr_cleanup.clusters.images.words import chunks_of
 from acr_cleanup.core.mentions import ListedNames
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
@@ -56,6 +57,11 @@ KEPT = {"1.4.2", "1.4.2-distroless"}
 
 def tags_kept(text: str) -> set[str]:
     return kept(read(with_text(row("", OBJECT, TAGS, {}), text)), "shop/web", *TAGS["shop/web"])
+
+
+@pytest.mark.parametrize("end", ["", ": pulled"])
+def test_tag_of_another_reference_in_a_long_text_does_not_count(end: str) -> None:
+    assert tags_kept(f"{FILLER} quay.io/x/y:1.4.1{end} {FILLER}") == KEPT
 
 
 @pytest.mark.extended
@@ -137,3 +143,11 @@ def test_object_with_many_of_a_kind_is_read_in_bounded_time(lines: list[str], as
     began = time.process_time()
     read(row("", config_map(**data), repositories, {}))
     assert time.process_time() - began < 10
+
+
+def test_repeated_lines_have_the_chunks_of_one() -> None:
+    once = b"image: web:\n  tag: 1.2\nx/web:1.2, api: y\nweb:"
+    chunks, special = chunks_of(once, {b"web"})
+    repeated, special_repeated = chunks_of(b"\n".join([once] * 5_000), {b"web"})
+    assert repeated == chunks
+    assert sorted(special_repeated) == sorted(special)

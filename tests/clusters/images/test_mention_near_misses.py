@@ -156,6 +156,7 @@ PATTERNS: Rows = [
 ]  # fmt: skip
 FURTHER: Rows = [
     ("a purge command", lines("acr purge --filter 'shop/web:.*' --ago 30d --untagged"), {"shop/web": "| 1.4.2 canary"}),
+    ("a purge command with the beginning of tags", lines("acr purge --filter 'shop/web:canary-.*' --filter 'shop/web:rc.+' --ago 7d"), {"shop/web": "| 1.4.2 canary"}),
     ("a purge command with a pattern", lines("acr purge --filter 'shop/web:^canary-.*' --ago 30d"), {"shop/web": "| 1.4.2 canary"}),
     ("our host and a service's name", config_map(REGISTRY=X, APP_NAME="web"), {"shop/web": "| 1.4.2 canary"}),
     ("our host and a label", config_map(registry=X, app="web", tier="frontend"), {"shop/web": "| 1.4.2 canary"}),
@@ -173,7 +174,31 @@ FURTHER: Rows = [
     ("a ServiceMonitor", cr("ServiceMonitor", "monitoring.coreos.com/v1", selector={"matchLabels": {"app": "web"}}, endpoints=[{"port": "web", "interval": "30s"}]), {"shop/web": "| 30s canary"}),
     ("a dashboard of two services", config_map(d=json.dumps({"title": "web", "version": 3, "panels": []})), {"shop/web": "| 1.4.2 canary"}),
 ]  # fmt: skip
-WORLDS = [world(*row) for row in (*NAMES_ALONE, *TAGS_ELSEWHERE, *NEIGHBOURS, *PATTERNS, *FURTHER)]
+OWN = {
+    "name": "main",
+    "image": f"{X}/shop/web:1.1.0",
+    "env": env(LOG_LEVEL="debug", ENVIRONMENT="production", WORKERS="3"),
+}
+PLAIN = {"shop/web": "| production staging main stable canary debug 3 50"}
+USED = {"shop/web": "1.1.0 | production staging main stable canary debug 3 50"}
+THINGS: Rows = [
+    ("variables of an application", deployment(env=env(APP="web", ENVIRONMENT="production", LOG_LEVEL="debug")), PLAIN),
+    ("variables in a text", lines("APP_NAME=web", "APP_ENV=production", "LOG_LEVEL=debug"), PLAIN),
+    ("settings of an application", lines("spring:", "  application:", "    name: web", "  profiles:", "    active: production", "logging.level: debug"), PLAIN),
+    ("arguments beside variables", template({**OWN, "args": ["serve", "web"]}), USED),
+    ("annotations of the workload", obj("Thing", {"spec": {"x": 1}}, annotations={"team": "web", "stage": "production", "deployment.kubernetes.io/revision": "3"}), PLAIN),
+    ("subsets of a mesh", cr("DestinationRule", "networking.istio.io/v1", host="web", subsets=[{"name": "stable"}, {"name": "canary"}]), PLAIN),
+    ("a route to a subset", cr("VirtualService", "networking.istio.io/v1", http=[{"route": [{"destination": {"host": "web", "subset": "canary"}, "weight": 50}]}]), PLAIN),
+    ("a branch of another host", cr("GitRepository", "source.toolkit.fluxcd.io/v1", url="https://git.example/shop/web", ref={"branch": "main", "tag": "stable"}), PLAIN),
+    ("a branch over SSH", cr("Application", "argoproj.io/v1alpha1", source={"repoURL": "ssh://git@git.example/shop/web", "targetRevision": "staging"}), PLAIN),
+    ("branches of a workflow", lines("name: web", "on:", "  push:", "    branches: [main, staging]", "environment: production"), PLAIN),
+    ("a toleration", template({"name": "c", "image": "busybox:1"}, tolerations=[{"key": "web", "operator": "Equal", "value": "production"}]), PLAIN),
+    ("the items of a volume", template({"name": "c", "image": "busybox:1"}, volumes=[{"name": "v", "configMap": {"name": "web", "items": [{"key": "production", "path": "web"}]}}]), PLAIN),
+    ("a tenant", custom(apps=[{"name": "web", "tier": "production", "replicas": 3}]), PLAIN),
+    ("an image with its environment", custom(image="shop/web", environment="production"), {"shop/web": "production | staging"}),
+    ("an image of one word with its environment", custom(image="web", environment="production"), {"shop/web": "production | staging"}),
+]  # fmt: skip
+WORLDS = [world(*row) for row in (*NAMES_ALONE, *TAGS_ELSEWHERE, *NEIGHBOURS, *PATTERNS, *FURTHER, *THINGS)]
 
 
 @pytest.mark.parametrize("case", WORLDS, ids=lambda case: case.title)

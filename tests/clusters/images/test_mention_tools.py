@@ -169,6 +169,7 @@ CHARTS: Rows = [
     ("k3s helmchart valuesContent", cr("HelmChart","helm.cattle.io/v1", chart="stable/x", valuesContent="image:\n  repository: shop/web\n", set={"image.tag":"gold"}), {"shop/web":"gold | tin"}),
     ("flux HelmChart", [REPOSITORY, cr("HelmChart","source.toolkit.fluxcd.io/v1", chart="shop", version="0.4.1", sourceRef={"kind":"HelmRepository","name":"acr"})], {"charts/shop":"0.4.1 | 0.4.0"}),
     ("flux HelmChart star", [REPOSITORY, cr("HelmChart","source.toolkit.fluxcd.io/v1", chart="shop", version="*", sourceRef={"kind":"HelmRepository","name":"acr"})], {"charts/shop":"0.4.1 0.4.0 |"}),
+    ("flux HelmChart, source with a variable", [obj("HelmRepository", {"spec": {"type": "oci", "url": f"oci://{X}/charts/${{env}}"}}, api="source.toolkit.fluxcd.io/v1", name="acr"), cr("HelmChart","source.toolkit.fluxcd.io/v1", chart="shop", version="*", sourceRef={"kind":"HelmRepository","name":"acr"})], {"charts/shop":"0.4.1 0.4.0 |"}),
     ("flux release chartRef to OCIRepository", [cr("OCIRepository","source.toolkit.fluxcd.io/v1", url=f"oci://{X}/charts/shop", ref={"semver":">=0.1.0-0"}), cr("HelmRelease","helm.toolkit.fluxcd.io/v2", chartRef={"kind":"OCIRepository","name":"x"})], {"charts/shop":"0.4.1 0.4.0 |"}),
     ("flux OCIRepository no ref", cr("OCIRepository","source.toolkit.fluxcd.io/v1", url=f"oci://{X}/charts/shop"), {"charts/shop":"latest | 0.4.0"}),
     ("flux OCIRepository digest", cr("OCIRepository","source.toolkit.fluxcd.io/v1", url=f"oci://{X}/charts/shop", ref={"digest":D}), {"charts/shop":"| 0.4.0"}),

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import trustme
@@ -78,6 +79,19 @@ async def run_command(
     return CommandResult(exit_code, shown, started, world.clock())
 
 
+async def run_command_in_thread(
+    world: World, cluster: ClusterState, authority: Authority, *, command: str, context: str = "", token: str = ""
+) -> CommandResult:
+    """
+    The same for a world in memory, whose loop cannot wait for sockets and processes.
+
+    That loop, and with it the virtual time, stands still until the command has ended.
+    """
+    work = run_command(world, cluster, authority, command=command, context=context, token=token)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 @contextlib.asynccontextmanager
 async def serve_inside(world: World, cluster: ClusterState, authority: Authority) -> AsyncIterator[tuple[str, bytes]]:
     """
@@ -86,7 +100,7 @@ async def serve_inside(world: World, cluster: ClusterState, authority: Authority
     Yields its URL and the certificate of its authority (PEM).
     """
     ca = trustme.CA()
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
     app = kubernetes_app(cluster, authority, world.access, inside=True)
     app.middlewares.insert(0, middleware(world, f"kubernetes/{cluster.name}"))
