@@ -167,7 +167,8 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
     Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take 64 times. The limit is far from both, because the machine may be busy.
+    A quadratic loop would take 64 times. Caches of the processor make it 14 times when nothing else
+    runs, and 27 times were seen on a busy machine.
     """
 
     def seconds(count: int) -> float:
@@ -176,4 +177,4 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
         plan(repository, uses, policy)
         return time.process_time() - began
 
-    assert min(seconds(4800) for _ in range(2)) < 24 * min(seconds(600) for _ in range(3)) + 0.1
+    assert min(seconds(4800) for _ in range(2)) < 40 * min(seconds(600) for _ in range(3)) + 0.1
