@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 CONNECTIONS = 6
 """To one API server. More hardly shorten a scan."""
-_AT_FIRST, _AT_MOST = 96, 160
+_AT_FIRST, _AT_MOST = 200, 260
 """
 To all API servers of a run. They share the first number equally. The rest is for those that are slow to
 answer.
