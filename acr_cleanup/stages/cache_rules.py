@@ -36,6 +36,7 @@ class CacheRules:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _readers: int = 0
     _answer: tuple[Resource, ...] | None = None
+    _is_unknown: bool = False
 
     async def read(self) -> tuple[Resource, ...] | None:
         """
@@ -66,7 +67,11 @@ class CacheRules:
         registry, subscription = self.place.resource_id, (self.place.subscription or "").lower()
         if not registry:
             # No warning: most configurations that do not say where the registry is have no cache rules either.
-            log.info("The cache rules are not read: subscription_id and resource_group of the registry are not set.")
+            if not self._is_unknown:
+                log.info(
+                    "The cache rules are not read: subscription_id and resource_group of the registry are not set."
+                )
+            self._is_unknown = True
             return None
         try:
             async with asyncio.timeout(_SECONDS), open_manager(self.azure) as manager:
