@@ -16,7 +16,7 @@ help:  ## Show this list.
 demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two embedded clusters.
 	@$(RUN) -m acr_cleanup demo
 
-test: $(VENV)/dev.done  ## Check style, types and layering, and run the tests that show each promise broken (3 minutes).
+test: $(VENV)/dev.done  ## Check style, types and layering, and run the tests that show each promise broken (2 minutes).
 	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint types contracts unit
 
 # Without Docker or Node, the parts that need them are skipped with a message.
