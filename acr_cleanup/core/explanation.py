@@ -195,7 +195,7 @@ def explain_manifest(evidence: Evidence, digest: Digest) -> Explanation:
 
 def _mentions(evidence: Evidence, tags: Iterable[Tag], digest: Digest) -> tuple[Mention, ...]:
     """Each mention of these tags and of this manifest once, by object and field."""
-    mentions, family = evidence.mentions, evidence.inventory.family(digest)
+    mentions, family = evidence.mentions, evidence.inventory.in_whose_family(digest)
     of_tags = (mention for tag in tags for mention in mentions.by_tag.get(tag.name, ()))
     of_family = (mention for named, of in mentions.by_digest.items() if named in family for mention in of)
     return tuple(sorted({*of_tags, *of_family, *mentions.of_any}))
@@ -312,7 +312,7 @@ def _uses_by_tag(evidence: Evidence, digest: Digest, link: Link) -> _Uses:
 
 def _uses_of_family(evidence: Evidence, digest: Digest) -> _Uses:
     inventory, usage = evidence.inventory, evidence.usage
-    for used in inventory.family(digest) & usage.digests(inventory.name):
+    for used in inventory.in_whose_family(digest) & usage.digests(inventory.name):
         link = Link.DIGEST if used == digest else Link.FAMILY
         yield from ((use, link) for use in usage.of_digest(inventory.name, used))
 

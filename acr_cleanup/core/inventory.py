@@ -305,6 +305,20 @@ class RepositoryInventory:
         """
         return self.families((digest,))
 
+    def in_whose_family(self, digest: Digest) -> frozenset[Digest]:
+        """
+        The digests whose index family has this one.
+
+        Not the same as its own family: that of an index has the index's subject, and that of the
+        subject does not have the index.
+        """
+
+        def below(reached: Digest) -> Iterable[Digest]:
+            attached = self.referrers_of.get(reached, ()) if reached in self.manifests else ()
+            return (*self._children(reached), *(index for index in attached if self.manifests[index].is_index))
+
+        return closure(closure((digest,), lambda reached: self.parents_of.get(reached, ())), below)
+
     def families(self, digests: Iterable[Digest]) -> frozenset[Digest]:
         """The index families of all these digests."""
         return closure(self._above(digests), self._children)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 from msgspec import structs
 
 from acr_cleanup.core.inventory import Lock, LockState, Manifest, RepositoryInventory, Tag
+from tests.helpers.drawn_inventories import inventories
 from tests.helpers.generated_inventories import (
     DOCKER_IMAGE,
     DOCKER_LIST,
@@ -127,6 +129,16 @@ def test_edges_can_be_followed_in_both_directions() -> None:
         d("x"): [d("s")]
     }
     assert repository.names == {"1", "2", "x", f"sha256-{d('x')[7:]}.sig"}
+
+
+@given(inventories())
+def test_digests_in_whose_family_one_is(repository: RepositoryInventory) -> None:
+    """An index has its subject in its family, and the subject does not have the index in its own."""
+    digests = {*repository.manifests, d("nowhere")}
+    for digest in digests:
+        assert repository.in_whose_family(digest) & digests == {
+            other for other in digests if digest in repository.family(other)
+        }
 
 
 def test_family_is_all_indexes_above_and_their_children() -> None:
