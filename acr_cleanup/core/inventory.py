@@ -279,7 +279,7 @@ class RepositoryInventory:
 
     def is_companion(self, referrer: Digest, subject: Digest) -> bool:
         """
-        Does a kept subject keep this referrer?
+        Does a kept subject keep this referrer at any age?
 
         A tagged image is decided by its own rules. So is an image in an index that does
         not list the subject, such as a conversion for another snapshotter. An attestation is listed

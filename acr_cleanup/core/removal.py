@@ -9,7 +9,7 @@ Keeping one item keeps its relatives, transitively:
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
   subject. A referrer image may be no companion of its subject (`is_companion`): a kept subject does
-  not keep it;
+  not keep it, unless it has no tag and is young;
 - a subject that is not listed is kept if the registry counts more manifests than it lists;
 - a kept tag keeps its manifest, and the manifest it is named after;
 - if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
@@ -185,8 +185,7 @@ class RemovableSet:
                 digest for digest in self._manifests if digest in tags_of or digest in orphans
             )
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
-            # Untagged manifests may support only each other: an index that lists its own subject.
-            # Keep them.
+            # Untagged manifests may support only each other: an index that lists its own subject. Keep them.
             unsupported = self._manifests - together - alone
             if not unsupported:
                 return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone), frozenset(doubtful))
@@ -205,8 +204,7 @@ class RemovableSet:
         if traits.subject in inventory.manifests:
             return True
         is_child = digest in inventory.parents_of or digest in self._orphans
-        is_old_child = is_child and _is_old(inventory.manifests[digest], self._evidence)
-        return is_old_child or digest in self._alone
+        return (is_child and _is_old(inventory.manifests[digest], self._evidence)) or digest in self._alone
 
     def _keep_last_tags(self) -> bool:
         """Keep the tags of kept manifests that would expire without them. Returns whether there are any."""
@@ -245,7 +243,9 @@ class RemovableSet:
                     self._keep(traits.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
-                if inventory.is_companion(referrer, digest):
+                if inventory.is_companion(referrer, digest) or not (
+                    referrer in inventory.tags_of or _is_old(inventory.manifests[referrer], self._evidence)
+                ):
                     self._keep(referrer)
                     attached += inventory.tags_of.get(referrer, ())
             for tag in attached:

@@ -155,6 +155,18 @@ def deleted(plan: RepositoryPlan) -> set[Digest]:
     return {manifest.digest for manifest in plan.manifests}
 
 
+@pytest.mark.parametrize("backup", [True, False])
+@pytest.mark.parametrize("days", [1, 100, None])
+def test_kept_subject_does_not_lift_the_age_of_a_child(days: int | None, backup: bool) -> None:
+    """A kept subject does not keep an image that only another index lists, and must not lift its age."""
+    converted = structs.replace(oci("c", subject="k", known=True), updated_at=image("c", days=days).updated_at)
+    truth = inventory([tag("1", "i"), tag("2", "k", days=1)], [index("i", ["c"]), converted, image("k")])
+
+    for repository in (truth, read(truth, [], UNTAGGED, backup=backup)):
+        plan = plan_repository(repository, usage(), UNTAGGED, NOW)
+        assert deleted(plan) == ({d("i"), d("c")} if days == 100 else {d("i")})
+
+
 @given(image_graphs(), drawn_uses(), policies(), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_everything_deleted_with_a_manifest_is_a_step(

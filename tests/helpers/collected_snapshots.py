@@ -10,7 +10,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from acr_cleanup.commands.collect import collect
+from acr_cleanup.core.mentions import How
+from acr_cleanup.records.snapshot import Snapshot
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 
@@ -28,6 +32,25 @@ async def collect_cluster(config: Mapping[str, Any], key: str, folder: Path, acc
 
 
 def findings(snapshot: Path) -> dict[str, Any]:
-    """Return what the snapshot of one cluster contains, without the way and the time of reading it."""
-    [cluster] = json.loads(snapshot.read_text(encoding="utf-8"))["clusters"]
-    return {name: value for name, value in cluster.items() if name not in {"access", "read_at"}}
+    """
+    Return what the snapshot of one cluster contains, without the way and the time of reading it.
+
+    The order in which objects are read has no meaning, but it numbers the tables of a snapshot. So
+    uses are whole here, and lists are sorted. A digest, or a repository of which no names are known,
+    is mentioned once, by any of the objects that contain it: here by none. A digest is not mentioned
+    where that object uses it: here where any object does.
+    """
+    [cluster] = msgspec.json.decode(snapshot.read_bytes(), type=Snapshot).clusters
+    found = msgspec.to_builtins(cluster) | {"uses": msgspec.to_builtins(list(cluster.each_use()))}
+    used = {(use["repository"], use["digest"]) for use in found["uses"] if use["digest"]}
+    found["mentions"] = [
+        mention | dict.fromkeys(("namespace", "kind", "name", "field"))
+        if mention["how"] in {How.DIGEST, How.UNKNOWN}
+        else mention
+        for mention in found["mentions"]
+        if mention["how"] != How.DIGEST or (mention["repository"], mention["digest"]) not in used
+    ]
+    # The uses say what these are.
+    for name in ("access", "read_at", "places", "images"):
+        del found[name]
+    return {name: sorted(value, key=json.dumps) if isinstance(value, list) else value for name, value in found.items()}

@@ -253,12 +253,17 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
             return True
         return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
+    def may_go_alone(digest: str) -> bool:
+        """Its subject is kept. That lifts no age: a child is as young as one without a subject."""
+        young = not repository.tags_of(digest) and not old(repository.manifests[digest])
+        return repository.has_own_rules(digest) and not young
+
     def must_keep_manifest(digest: str) -> bool:
         subject = repository.manifests[digest].subject
         return not (
             repository.tags_of(digest) | repository.companion_tags(digest) <= tags
             and repository.parents(digest) | repository.referrers(digest) <= manifests
-            and (subject not in repository.manifests or subject in manifests or repository.has_own_rules(digest))
+            and (subject not in repository.manifests or subject in manifests or may_go_alone(digest))
         )
 
     def with_relatives(start: set[str]) -> set[str]:
