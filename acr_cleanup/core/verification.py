@@ -91,10 +91,6 @@ class RepositoryNames:
     tags: Mapping[str, Digest]
     manifests: AbstractSet[Digest]
 
-    @classmethod
-    def of(cls, inventory: RepositoryInventory) -> RepositoryNames:
-        return cls(inventory.named, inventory.manifests.keys())
-
 
 @dataclass(frozen=True)
 class Baseline:

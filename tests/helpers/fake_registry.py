@@ -69,7 +69,7 @@ class FakeRegistry:
         return self.inventory
 
     async def list_names(self, name: str, _: object = None) -> RepositoryNames:
-        return RepositoryNames.of(await self.list_repository(name))
+        return names_of(await self.list_repository(name))
 
     def now(self) -> datetime | None:
         return self.clock
